@@ -56,6 +56,7 @@ class PauseReason(StrEnum):
     IN_DOUBT = "in_doubt"  # nothing is left to do but doubts are open
     STOPPED = "stopped"  # the process was asked to stop
     JOURNAL = "journal"  # the journal could not be written
+    LIMIT = "limit"  # only a part was released with --limit
 
 
 class Exclusion(StrEnum):

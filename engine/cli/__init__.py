@@ -1,0 +1,12 @@
+"""The command line. A command turns its words into one call and the result into a page; no rules live here."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The entry of `xinshi`."""
+    from engine.cli.app import answer
+
+    sys.exit(answer(sys.argv[1:]))

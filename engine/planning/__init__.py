@@ -1,0 +1,24 @@
+"""Recipient -> Batch: the final text, what it costs, how the recipients are cut into requests, and the preview of it all."""
+
+from __future__ import annotations
+
+from engine.planning.batching import Batcher, batch_sizes, distinct_allowed, pack_lines, unpack_lines
+from engine.planning.order import order_key, plan_hash
+from engine.planning.preview import PlanTally, forecast_s
+from engine.planning.segments import segments, units
+from engine.planning.text import compose
+
+__all__ = [
+    "Batcher",
+    "PlanTally",
+    "batch_sizes",
+    "compose",
+    "distinct_allowed",
+    "forecast_s",
+    "order_key",
+    "pack_lines",
+    "plan_hash",
+    "segments",
+    "units",
+    "unpack_lines",
+]

@@ -1,0 +1,5 @@
+"""`python -m engine` is `xinshi`."""
+
+from engine.cli import main
+
+main()

@@ -1,0 +1,231 @@
+"""The commands and their words. What they need is imported when they run: `xinshi --help` loads none of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from engine import __version__
+from engine.errors import EngineError
+
+_COMMON = Group("Every command", sort_key=100)
+
+
+@Parameter(name="*", group=_COMMON)
+@dataclass(kw_only=True)
+class Common:
+    """What every command takes."""
+
+    config: Annotated[Path | None, Parameter(help="The settings file; see also XINSHI_CONFIG.")] = None
+    journal: Annotated[Path | None, Parameter(help="The journal; by default xinshi.db in your state folder.")] = None
+    account: Annotated[str, Parameter(help="Which account of the settings.")] = "default"
+    json: Annotated[bool, Parameter(negative="", help="Data for machines on standard output.")] = False
+    verbose: Annotated[int, Parameter(name=["--verbose", "-v"], count=True, help="Tell more; twice: everything.")] = 0
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Tell nothing but errors.")] = False
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Order:
+    """What is to be sent, and how."""
+
+    text: Annotated[str | None, Parameter(help="The message.")] = None
+    text_file: Annotated[
+        Path | None, Parameter(help="A file with the message (UTF-8), or - for standard input; keeps it out of `ps`.")
+    ] = None
+    column: Annotated[str | None, Parameter(help="The column with the numbers: its name, or its place from 1.")] = None
+    encoding: Annotated[str | None, Parameter(help="The list's encoding, when the found one is wrong.")] = None
+    campaign: Annotated[str | None, Parameter(help="A name for this campaign.")] = None
+    signature: Annotated[str | None, Parameter(help="Your brand, as the gateway knows it.")] = None
+    opt_out: Annotated[str | None, Parameter(help="The opt-out words to end the message with.")] = None
+    batch_size: Annotated[int | None, Parameter(help="Recipients in one request.")] = None
+    limit: Annotated[int | None, Parameter(help="Plan all, but release only so many recipients now.")] = None
+    requests_per_second: Annotated[float | None, Parameter(help="The pace; 0: no limit.")] = None
+    in_flight: Annotated[int | None, Parameter(help="How many requests may be under way at once.")] = None
+    allow_partial: Annotated[
+        bool, Parameter(negative="", help="When the points do not reach: send what they reach for, whole batches.")
+    ] = False
+    again: Annotated[bool, Parameter(negative="", help="Send it once more although this very order was sent.")] = False
+
+
+app = App(
+    name="xinshi",
+    version=__version__,
+    help="Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for.",
+    help_epilogue="Exit codes: 0 all accepted · 2 usage or settings · 3 some refused · 4 doubts open · "
+    "5 refused before sending · 75 paused, run again · 130/143 stopped",
+)
+_NONE = Common()
+
+
+@app.command
+def demo(*, rows: int = 200_000, common: Common = _NONE) -> int:
+    """Show the whole way on this machine: a simulated gateway, a generated list. No account is needed.
+
+    Parameters
+    ----------
+    rows
+        How many rows the generated customer list has.
+    """
+    from engine.cli import demo as page
+
+    return page.run(rows, common)
+
+
+@app.command
+def check(*, common: Common = _NONE) -> int:
+    """Check settings, login, balance, clock, journal and disk. Sends nothing."""
+    from engine.cli import commands
+
+    return commands.check(common)
+
+
+@app.command
+def plan(file: Path, /, *, order: Order | None = None, common: Common = _NONE) -> int:
+    """Show what `send` would do. Nothing leaves, nothing is stored.
+
+    Parameters
+    ----------
+    file
+        The customer list (CSV).
+    """
+    from engine.cli import commands
+
+    return commands.plan(file, order or Order(), common)
+
+
+@app.command
+def send(
+    file: Path,
+    /,
+    *,
+    yes: Annotated[bool, Parameter(negative="")] = False,
+    plan: str | None = None,
+    order: Order | None = None,
+    common: Common = _NONE,
+) -> int:
+    """Plan, confirm, and send. The same order given again goes on where it stopped; it is never sent twice.
+
+    Parameters
+    ----------
+    file
+        The customer list (CSV).
+    yes
+        Do not ask.
+    plan
+        Send only if the plan hash is this one.
+    """
+    from engine.cli import commands
+
+    return commands.send(file, order or Order(), common, yes=yes, signed=plan)
+
+
+@app.command
+def run(
+    campaign: str,
+    /,
+    *,
+    limit: int | None = None,
+    requests_per_second: float | None = None,
+    in_flight: int | None = None,
+    allow_partial: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = _NONE,
+) -> int:
+    """Send or resume what is planned in a campaign. Asks nothing.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    limit
+        Release only so many recipients now.
+    requests_per_second
+        The pace; 0: no limit.
+    in_flight
+        How many requests may be under way at once.
+    allow_partial
+        When the points do not reach: send what they reach for.
+    """
+    from engine.cli import commands
+
+    order = Order(
+        limit=limit, allow_partial=allow_partial, requests_per_second=requests_per_second, in_flight=in_flight
+    )
+    return commands.run(campaign, order, common)
+
+
+@app.command
+def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
+    """Show a campaign, or all of them.
+
+    Parameters
+    ----------
+    campaign
+        Its name; without one, all campaigns.
+    """
+    from engine.cli import commands
+
+    return commands.status(campaign, common)
+
+
+@app.command
+def balance(*, common: Common = _NONE) -> int:
+    """Ask the gateway for the points left."""
+    from engine.cli import commands
+
+    return commands.balance(common)
+
+
+@app.command
+def keywords(text: str, /, *, common: Common = _NONE) -> int:
+    """Ask the gateway whether a text holds forbidden words. Sends nothing.
+
+    Parameters
+    ----------
+    text
+        The text, or - to read it from standard input.
+    """
+    from engine.cli import commands
+
+    return commands.keywords(text, common)
+
+
+@app.command(help_flags=[])
+def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
+    """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""
+    from engine.simulator.__main__ import main as serve
+
+    return serve(words)
+
+
+def answer(words: Sequence[str]) -> int:
+    """The exit code of one command line. The only place that ends an error."""
+    try:
+        result: Any = app(list(words), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        sys.stderr.write(f"xinshi: {error}\nTry: xinshi {' '.join(words[:1])} --help\n")
+        return 2
+    except EngineError as error:
+        from engine.cli.exits import code_of_error
+
+        sys.stderr.write(f"xinshi: {error}\n")
+        return code_of_error(error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0  # the reader of our output has seen enough
+    except Exception as error:  # noqa: BLE001  the last door: people get a sentence, the log the rest
+        from engine.telemetry import logger, mask
+
+        logger.debug("internal error", exc_info=error)
+        sys.stderr.write(
+            mask(f"xinshi: internal error, {type(error).__name__}: {error}\nNothing is lost: `run` goes on. ")
+            + "With -vv the details are shown; please report them.\n"
+        )
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,63 @@
+"""Progress on a terminal. Off a terminal nothing: the summary is enough for a log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.runtime import Live
+
+_EVERY_S = 0.1
+
+
+@contextmanager
+def showing(live: Live, lively: bool) -> Iterator[None]:
+    """Show how far `live` is until the block ends. Draws from a thread of its own, so that it never delays a request."""
+    if not lively:
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[figures]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    over = threading.Event()
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bars:
+        task = bars.add_task("starting", total=None, figures="")
+
+        def draw() -> None:
+            while True:
+                done, total, figures = _state(live)
+                bars.update(task, description=live.phase, completed=done, total=total, figures=figures, refresh=True)
+                if over.wait(_EVERY_S):
+                    return
+
+        drawer = threading.Thread(target=draw, name="progress", daemon=True)
+        drawer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            drawer.join()
+
+
+def _state(live: Live) -> tuple[int, int | None, str]:
+    if not live.recipients:
+        return 0, None, f"{live.rows:,} rows"
+    now = live.collector.progress()
+    done = now.accepted + now.refused + now.in_doubt
+    parts = [f"{now.accepted:,}/{live.recipients:,} accepted", f"{now.charged:,f} points"]
+    if now.reported_remaining is not None:
+        parts.append(f"{now.reported_remaining:,f} left")
+    if now.in_doubt:
+        parts.append(f"[yellow]{now.in_doubt:,} in doubt[/yellow]")
+    if now.refused:
+        parts.append(f"[red]{now.refused:,} refused[/red]")
+    return done, live.recipients, " · ".join(parts)

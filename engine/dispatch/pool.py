@@ -1,0 +1,276 @@
+"""Batch -> Outcome: a pool of workers takes each batch up the ladder
+
+    claim → admit (pace) → recheck → intent durable → gate (exact pace) → lease → POST → outcome durable
+
+Each rung is one method. What an outcome means is decided in decisions.py, when to stop in breaker.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from engine.dispatch.breaker import Breaker
+from engine.dispatch.decisions import Decision, decide
+from engine.dispatch.finish import finish
+from engine.dispatch.pacing import Pace
+from engine.dispatch.retry import RetryPolicy, until_taken
+from engine.errors import ClaimLost
+from engine.journal.port import Journal, Submitted
+from engine.model import Claim, Message, Outcome, OutcomeKind, PauseReason
+from engine.telemetry import logger
+
+LEASE_S = 120.0
+INTENT_GOOD_FOR_S = 2.0
+"""An intent older than this at the last moment is not sent: the machine slept, or somebody else may hold the batch now."""
+
+
+class Sender(Protocol):
+    """Hands one batch of one campaign to the gateway. Trouble is an Outcome; only a cancellation is raised."""
+
+    async def __call__(self, message_seq: int, mobiles: str, size: int, /) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """One attempt that came to its end, for the collector and the progress display."""
+
+    submitted: Submitted
+    outcome: Outcome
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a pool works under. `price` is points per segment; `grace_s` what in-flight requests get when it stops."""
+
+    campaign_id: int
+    account: str
+    messages: Mapping[int, Message]
+    in_flight: int
+    price: Decimal
+    retry: RetryPolicy
+    doubts_in_a_row: int
+    refusals_in_a_row: int
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolEnd:
+    """Why the pool ended. No reason: nothing is left that may be claimed."""
+
+    reason: PauseReason | None = None
+    detail: str = ""
+
+
+class _Withheld(Exception):
+    """The recheck says no: sending has stopped, or the lease is over. Not an error; the batch is planned again."""
+
+
+class Pool:
+    """Sends what is planned in one campaign, with at most `in_flight` requests at once. Runs once."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        *,
+        journal: Journal,
+        send: Sender,
+        pace: Pace,
+        wall_clock: Callable[[], datetime],
+        lease_clock: Callable[[], float],
+        on_settled: Callable[[Settled], None],
+    ) -> None:
+        self._terms, self._journal, self._send, self._pace = terms, journal, send, pace
+        self._wall_clock, self._lease_clock, self._on_settled = wall_clock, lease_clock, on_settled
+        self._breaker = Breaker(doubts=terms.doubts_in_a_row, refusals=terms.refusals_in_a_row)
+        self._end: PoolEnd | None = None
+        self._halted = asyncio.Event()
+
+    async def run(self, *, stop: asyncio.Event, stop_now: asyncio.Event) -> PoolEnd:
+        """Send until nothing is left, a reason to pause appears, or `stop`; `stop_now` cuts what is in flight.
+
+        In-flight requests get `grace_s` seconds after a stop. Whatever was cut is in doubt. Raises JournalError.
+        """
+        work = asyncio.create_task(self._work(), name="pool")
+        try:
+            await _first_of(work, stop, stop_now)
+            if not work.done():
+                self._halt(PauseReason.STOPPED, "the run was stopped")
+                await _first_of(work, stop_now, timeout=self._terms.grace_s)
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+        return self._end or PoolEnd()
+
+    async def _work(self) -> None:
+        try:
+            await self._one_at_a_time()
+            while not self._halted.is_set() and (claims := await self._claim(1)):
+                await self._deliver(claims[0])  # also what lost its lease meanwhile and was planned again
+                await self._all_at_once()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _one_at_a_time(self) -> None:
+        """The first batch of a run goes alone, and so does the next until the gateway's application has answered."""
+        while not self._breaker.answered and not self._halted.is_set():
+            claims = await self._claim(1)
+            if not claims:
+                return
+            await self._deliver(claims[0])
+
+    async def _all_at_once(self) -> None:
+        waiting: asyncio.Queue[Claim | None] = asyncio.Queue(maxsize=2 * self._terms.in_flight)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed(waiting), name="feeder")
+            for number in range(self._terms.in_flight):
+                group.create_task(self._deliver_all(waiting), name=f"worker {number + 1}")
+
+    async def _feed(self, waiting: asyncio.Queue[Claim | None]) -> None:
+        while not self._halted.is_set() and (claims := await self._claim(2 * self._terms.in_flight)):
+            for claim in claims:
+                await waiting.put(claim)
+        for _ in range(self._terms.in_flight):
+            await waiting.put(None)
+
+    async def _claim(self, limit: int) -> list[Claim]:
+        until = self._lease_clock() + LEASE_S
+        return await self._journal.claim_batches(self._terms.campaign_id, limit=limit, lease_until_s=until)
+
+    async def _deliver_all(self, waiting: asyncio.Queue[Claim | None]) -> None:
+        while (claim := await waiting.get()) is not None:
+            await self._deliver(claim)
+
+    async def _deliver(self, claim: Claim) -> None:
+        """One batch, with as many attempts as may follow one that surely was not taken."""
+        held = claim
+
+        async def step(last: bool) -> Outcome:
+            nonlocal held
+            outcome, held = await self._attempt(held, last)
+            return outcome
+
+        try:
+            await until_taken(step, self._terms.retry, self._sleep_unless_halted)
+        except _Withheld:
+            await finish(self._journal.release([held]))
+        except ClaimLost:
+            logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
+
+    async def _attempt(self, claim: Claim, last: bool) -> tuple[Outcome, Claim]:
+        await self._breaker.wait()
+        await self._pace.admit(claim.size)
+        self._recheck(claim)
+        self._breaker.begin()
+        submitted = outcome = None
+        try:
+            submitted = await finish(self._intend(claim))
+            outcome = await self._submit(submitted)
+            decision = await self._record(submitted, outcome, last)
+        finally:
+            self._judge(self._breaker.end(outcome), outcome)
+        self._judge(decision.pause, outcome)
+        self._on_settled(Settled(submitted=submitted, outcome=outcome, decision=decision))
+        return outcome, _after(submitted)
+
+    def _recheck(self, claim: Claim) -> None:
+        if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s:
+            raise _Withheld
+
+    async def _intend(self, claim: Claim) -> Submitted:
+        return await self._journal.record_intent(self._terms.account, claim, started_at=self._wall_clock())
+
+    async def _submit(self, submitted: Submitted) -> Outcome:
+        """From the durable intent to an outcome. A cancellation is recorded before it goes on."""
+        intended_s = self._lease_clock()
+        sending = False
+        try:
+            await self._pace.gate(submitted.size)
+            claim, now_s = submitted.claim, self._lease_clock()
+            if now_s >= claim.lease_until_s or now_s - intended_s > INTENT_GOOD_FOR_S:
+                return _doubt("held back: the machine slept between the intent and the request")
+            sending = True
+            return await self._send(claim.message_id, submitted.mobiles, submitted.size)
+        except asyncio.CancelledError:
+            cut = _doubt("the run was stopped before the answer came") if sending else _not_sent("the run was stopped")
+            await finish(self._record(submitted, cut, last=True))
+            raise
+
+    async def _record(self, submitted: Submitted, outcome: Outcome, last: bool) -> Decision:
+        message = self._terms.messages[submitted.claim.message_id]
+        decision = decide(
+            outcome,
+            size=submitted.size,
+            segments=message.segments,
+            price=self._terms.price,
+            single_text=len(self._terms.messages) == 1,
+            last_attempt=last,
+        )
+        await finish(
+            self._journal.record_outcome(
+                self._terms.account,
+                submitted,
+                outcome,
+                finished_at=self._wall_clock(),
+                then=decision.then,
+                charge=decision.charge,
+            )
+        )
+        return decision
+
+    def _judge(self, pause: PauseReason | None, outcome: Outcome | None) -> None:
+        if pause is not None:
+            self._halt(pause, "" if outcome is None else outcome.reason)
+
+    def _halt(self, reason: PauseReason, detail: str) -> None:
+        if self._end is None:
+            self._end = PoolEnd(reason=reason, detail=detail)
+        self._halted.set()
+        self._breaker.let_go()
+
+    async def _sleep_unless_halted(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._halted.wait()
+
+
+def _after(submitted: Submitted) -> Claim:
+    """The claim as the next attempt must expect it."""
+    claim = submitted.claim
+    return Claim(
+        batch_id=claim.batch_id,
+        campaign_id=claim.campaign_id,
+        seq=claim.seq,
+        message_id=claim.message_id,
+        size=claim.size,
+        mobiles=claim.mobiles,
+        attempts=submitted.number,
+        owner=claim.owner,
+        epoch=claim.epoch,
+        lease_until_s=claim.lease_until_s,
+    )
+
+
+def _doubt(reason: str) -> Outcome:
+    return Outcome(kind=OutcomeKind.IN_DOUBT, reason=reason)
+
+
+def _not_sent(reason: str) -> Outcome:
+    return Outcome(kind=OutcomeKind.NOT_SENT, reason=reason)
+
+
+async def _first_of(work: asyncio.Task[None], *events: asyncio.Event, timeout: float | None = None) -> None:
+    """Return when the task is done or an event is set, or after `timeout` seconds."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([work, *waits], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,194 @@
+"""What one attempt to hand over a batch came to: the outcome table of gateway/protocol.md §18, as a pure function.
+
+A wrong "not taken" is a message twice, a wrong "accepted" is a message lost. So only what is certain leaves the doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+from engine.errors import BadAnswer
+from engine.gateway.decoding import decoded, shown
+from engine.gateway.failures import Failure, failure_of, quoted, refusal_kind
+from engine.gateway.profile import Profile
+from engine.gateway.wire import SendAnswer, read_send
+from engine.model import Outcome, OutcomeKind, PauseReason
+
+LONGEST_RETRY_AFTER_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One HTTP answer: the status line came, and `body` as far as it came.
+
+    `complete` says that HTTP's own framing was fulfilled; `retry_after`, `charset` and `location` are None when absent.
+    """
+
+    status: int
+    body: bytes
+    complete: bool
+    at: datetime
+    charset: str | None = None
+    retry_after: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportFailure:
+    """No status line came. `sent` says whether any byte of the request may have been written; `problem` is in words."""
+
+    sent: Literal["no", "maybe"]
+    problem: str
+
+
+def outcome_of(
+    exchange: Exchange | TransportFailure, profile: Profile, *, answered_before: bool, batch_size: int
+) -> Outcome:
+    """The row of the table. `answered_before`: the application has answered at this path in this run; `batch_size` in numbers."""
+    if isinstance(exchange, TransportFailure):
+        kind = OutcomeKind.NOT_SENT if exchange.sent == "no" else OutcomeKind.IN_DOUBT
+        return Outcome(kind=kind, reason=exchange.problem)
+    if exchange.status == 200:
+        return replace(_of_body(exchange, profile, batch_size), http_status=200)
+    if not application_spoke(exchange.body) and (outcome := _of_status(exchange, answered_before)) is not None:
+        return outcome
+    return _doubt_by_status(exchange, profile, batch_size)
+
+
+def application_spoke(body: bytes) -> bool:
+    """Whether a body comes from the gateway's application, as far as anybody can see: not from a server in front of it."""
+    start = body[:65_536].lower()
+    return b"<returnsms" in start or b'"returnstatus"' in start
+
+
+# --- by the status line alone ---------------------------------------------------------------------------------------------
+
+_CONFIGURATION = {
+    401: "wants a login of its own",
+    405: "allows no POST here: is the path right?",
+    413: "finds the request too large: fewer numbers a batch",
+    414: "finds the address too long",
+}
+_NOT_HERE = {403: "forbids this path", 404: "knows no such path"}
+
+
+def _of_status(exchange: Exchange, answered_before: bool) -> Outcome | None:
+    """The rows where the status proves that the application was not reached; None for every other status."""
+    status = exchange.status
+    words = _CONFIGURATION.get(status) or (None if answered_before else _NOT_HERE.get(status))
+    if words:
+        return _not_taken(exchange, PauseReason.CONFIGURATION, f"HTTP {status}: the server {words}")
+    if status == 429 or (status == 503 and exchange.retry_after is not None and exchange.complete):
+        outcome = _not_taken(exchange, PauseReason.THROTTLED, f"HTTP {status}: the server asks to come back later")
+        return replace(outcome, retry_after_s=retry_after_s(exchange.retry_after, exchange.at))
+    return None
+
+
+def _not_taken(exchange: Exchange, pause: PauseReason, reason: str) -> Outcome:
+    return Outcome(
+        kind=OutcomeKind.NOT_TAKEN, pause=pause, reason=reason, http_status=exchange.status, raw=_raw(exchange)
+    )
+
+
+def retry_after_s(value: str | None, at: datetime) -> float | None:
+    """Retry-After, seconds or an HTTP date, as seconds from `at`; at most a day. None: absent or not readable."""
+    if value is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        return min(float(value), LONGEST_RETRY_AFTER_S)
+    try:
+        then = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if then.tzinfo is None:  # "-0000": UTC by its rule
+        then = then.replace(tzinfo=UTC)
+    return min(max((then - at).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _doubt_by_status(exchange: Exchange, profile: Profile, batch_size: int) -> Outcome:
+    """Any other status: in doubt, even around a readable answer. What that says is kept, because it helps to settle."""
+    status = exchange.status
+    if 300 <= status < 400:
+        reason = f"HTTP {status}: a redirect, which is not followed, because following it could send the batch twice"
+    else:
+        reason = f"HTTP {status}: nothing says whether the numbers were taken"
+    inner = _of_body(exchange, profile, batch_size)
+    if inner.task_id is not None or inner.kind is not OutcomeKind.IN_DOUBT:
+        reason += f"; its body says: {inner.reason}"
+    return Outcome(
+        kind=OutcomeKind.IN_DOUBT,
+        reason=reason,
+        task_id=inner.task_id,
+        success_counts=inner.success_counts,
+        remaining=inner.remaining,
+        http_status=status,
+        raw=inner.raw,
+    )
+
+
+# --- by what the application says -----------------------------------------------------------------------------------------
+
+
+def _of_body(exchange: Exchange, profile: Profile, batch_size: int) -> Outcome:
+    if not exchange.complete:
+        return Outcome(kind=OutcomeKind.IN_DOUBT, reason="the answer was cut off", raw=_raw(exchange))
+    try:
+        answer = read_send(exchange.body, exchange.charset, profile)
+    except BadAnswer as bad:
+        return Outcome(kind=OutcomeKind.IN_DOUBT, reason=bad.problem, raw=bad.raw)
+    return _of_success(answer, batch_size) if answer.success else _of_failure(answer, profile)
+
+
+def _of_success(answer: SendAnswer, batch_size: int) -> Outcome:
+    if answer.task_id is None:
+        return _from(answer, OutcomeKind.IN_DOUBT, f"success without a task id: {quoted(answer.message)}")
+    return _from(
+        answer, OutcomeKind.ACCEPTED, "; ".join((*_short_or_long(answer.success_counts, batch_size), *answer.notes))
+    )
+
+
+def _short_or_long(counts: int | None, batch_size: int) -> tuple[str, ...]:
+    if counts is None:
+        return ("the answer does not say how many numbers were taken",)
+    if counts < batch_size:
+        return (f"the gateway took {counts} of {batch_size} numbers, and does not say which",)
+    if counts > batch_size:
+        return (f"the gateway counts {counts} for {batch_size} numbers: parts, not numbers",)
+    return ()
+
+
+def _of_failure(answer: SendAnswer, profile: Profile) -> Outcome:
+    """A failure; one that names a task or a count contradicts itself, and is believed in nothing."""
+    words = quoted(answer.message)
+    if answer.task_id is not None or answer.success_counts:
+        return _from(answer, OutcomeKind.IN_DOUBT, f"the gateway reports a failure and numbers taken: {words}")
+    failure = failure_of(answer.message, profile.failure_texts)
+    match failure:
+        case Failure.IN_DOUBT:
+            return _from(answer, OutcomeKind.IN_DOUBT, f"the gateway failed: {words}")
+        case Failure.TOO_FREQUENT:
+            outcome = _from(answer, OutcomeKind.NOT_TAKEN, f"the gateway asks to come back later: {words}")
+            return replace(outcome, pause=PauseReason.THROTTLED)
+        case Failure.ACCOUNT | Failure.BALANCE | Failure.CONTENT | Failure.REQUEST | Failure.UNKNOWN:
+            outcome = _from(answer, OutcomeKind.REFUSED, f"the gateway refused: {words}")
+            return replace(outcome, refusal=refusal_kind(failure))
+
+
+def _from(answer: SendAnswer, kind: OutcomeKind, reason: str) -> Outcome:
+    return Outcome(
+        kind=kind,
+        reason=reason,
+        task_id=answer.task_id,
+        success_counts=answer.success_counts,
+        remaining=answer.remaining,
+        raw=answer.raw,
+    )
+
+
+def _raw(exchange: Exchange) -> str:
+    text = decoded(exchange.body[:65_536], exchange.charset)
+    return shown(exchange.body[:65_536].decode("utf-8", "replace") if text is None else text)

@@ -1,0 +1,649 @@
+"""The wire: bytes <-> typed values, without any input or output. The only place that imports lxml.
+
+The request side is in forms.py and offered here too. Every reader takes the body as it came and the charset of its
+Content-Type, and raises BadAnswer, with the raw text and why, for what cannot be placed. XML and both JSON shapes are told
+apart by their first character. Source: gateway/protocol.md §5-§10, §13.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from lxml import etree
+
+from engine.errors import BadAnswer, Refused
+from engine.gateway.decoding import answer_text, lenient_text, shown, without_declaration
+from engine.gateway.failures import Failure, failure_of, normalised, quoted, refusal_kind
+from engine.gateway.forms import (
+    CHINA,
+    CONTENT_TYPE,
+    Credentials,
+    PreparedMessage,
+    checkkeyword_body,
+    overage_body,
+    prepare,
+    replies_body,
+    reports_body,
+)
+from engine.gateway.profile import OverageMeaning, Profile
+from engine.model import Balance, RefusalKind
+
+__all__ = [
+    "CHINA",
+    "CONTENT_TYPE",
+    "CallRefused",
+    "Credentials",
+    "KeywordAnswer",
+    "KeywordVerdict",
+    "PollError",
+    "PollErrorKind",
+    "Polled",
+    "PreparedMessage",
+    "Reply",
+    "Report",
+    "ReportState",
+    "SendAnswer",
+    "checkkeyword_body",
+    "overage_body",
+    "prepare",
+    "read_balance",
+    "read_keywords",
+    "read_replies",
+    "read_reports",
+    "read_send",
+    "replies_body",
+    "reports_body",
+]
+
+ROOT = "returnsms"
+SUCCESS_WORDS = frozenset({"success", "sucess"})  # protocol.md §6: the server really says Sucess
+FAILURE_WORDS = frozenset({"faild", "failed", "fail"})  # protocol.md §5.2: it really says Faild
+
+
+class CallRefused(Refused):
+    """The gateway said no to a balance or keyword call. `kind` says what it is about."""
+
+    def __init__(self, problem: str, *, kind: RefusalKind, raw: str) -> None:
+        self.kind = kind
+        super().__init__(problem, raw=raw)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendAnswer:
+    """A complete answer to a send. Whether it means that the batch was taken is for outcomes.py to say.
+
+    `task_id` is None for "0" and "". `remaining` (points) is None on failure, where the gateway writes 0, and where the
+    profile says that it means nothing. `notes` say what stood there and could not be used.
+    """
+
+    success: bool
+    message: str
+    task_id: str | None
+    success_counts: int | None
+    remaining: Decimal | None
+    raw: str
+    notes: tuple[str, ...] = ()
+
+
+class KeywordVerdict(StrEnum):
+    """What the keyword check says about a text."""
+
+    CLEAN = "clean"
+    FORBIDDEN = "forbidden"
+    UNKNOWN = "unknown"  # the vendor does not offer the check, or answers in words nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeywordAnswer:
+    """The verdict and the gateway's words, which may hold the words it found."""
+
+    verdict: KeywordVerdict
+    message: str
+    raw: str
+
+
+class ReportState(StrEnum):
+    """What a delivery report says."""
+
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    INTERIM = "interim"  # on its way: another report follows
+    UNKNOWN = "unknown"  # a status nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One delivery report. `at` is aware UTC, None when `at_text` is no time. `task_id` None: the gateway named none."""
+
+    mobile: str
+    task_id: str | None
+    state: ReportState
+    status: str
+    error_code: str
+    at: datetime | None
+    at_text: str
+    extno: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One uplink. Times and task id as in a Report; `content` is what the person wrote."""
+
+    mobile: str
+    task_id: str | None
+    content: str
+    at: datetime | None
+    at_text: str
+    extno: str
+
+
+class PollErrorKind(StrEnum):
+    """What an error in the answer to a poll asks for. Source: gateway/protocol.md §10."""
+
+    ACCOUNT = "account"  # credentials: stop polling this account
+    FORBIDDEN = "forbidden"  # this account may not read them: stop polling
+    REQUEST = "request"  # wrong parameters: a fault in the profile
+    NO_DATA = "no_data"  # nothing new
+    OTHER = "other"  # later again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollError:
+    """One error of a poll's answer. `code` None: the answer had none."""
+
+    kind: PollErrorKind
+    code: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled:
+    """Everything that one poll's answer held; reports and replies may come mixed.
+
+    `whole` is False when the document was cut or broken and was read record by record; `problems` name, one by one, what
+    could not be read. The raw bytes must be stored before this is made: the gateway has forgotten them.
+    """
+
+    reports: tuple[Report, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    errors: tuple[PollError, ...] = ()
+    whole: bool = True
+    problems: tuple[str, ...] = ()
+
+
+# --- send, overage, checkkeyword: strict ----------------------------------------------------------------------------------
+
+
+def read_send(body: bytes, charset: str | None, profile: Profile) -> SendAnswer:
+    """The answer to a send. Raises BadAnswer: not complete, no known status word, values that contradict each other."""
+    answer = _Answer.read(body, charset)
+    success = answer.success()
+    task_id = answer.task_id()
+    count, count_note = answer.count("successcounts", required=not success)
+    remaining, remaining_note = answer.points("remainpoint") if success else (None, None)
+    return SendAnswer(
+        success=success,
+        message=answer.fields.get("message", ""),
+        task_id=task_id,
+        success_counts=count,
+        remaining=remaining if profile.remainpoint_meaningful else None,
+        raw=shown(answer.text),
+        notes=tuple(note for note in (count_note, remaining_note) if note),
+    )
+
+
+def read_balance(body: bytes, charset: str | None, profile: Profile, *, at: datetime) -> Balance:
+    """The answer to overage, read at `at`. Raises CallRefused, BadAnswer (also when the number is missing)."""
+    answer = _Answer.read(body, charset)
+    if not answer.success():
+        raise answer.refused(profile)
+    overage, note = answer.points("overage")
+    if overage is None:
+        raise answer.bad(note or "the answer has no overage")
+    send_total, _ = answer.points("sendtotal")
+    payinfo = answer.fields.get("payinfo", "")
+    return Balance(
+        at=at,
+        payinfo=payinfo,
+        prepaid=True if "预付" in payinfo else False if "后付" in payinfo else None,
+        remaining=_remaining(overage, send_total, profile),
+        send_total=send_total,
+        raw=shown(answer.text),
+    )
+
+
+def _remaining(overage: Decimal, send_total: Decimal | None, profile: Profile) -> Decimal | None:
+    match profile.overage_means:
+        case OverageMeaning.REMAINING:
+            return overage
+        case OverageMeaning.SENT:
+            return None if send_total is None else send_total - overage
+
+
+_FORBIDDEN = "包含非法字符"
+_NEGATIONS = ("不", "没", "没有", "无")
+
+
+def read_keywords(body: bytes, charset: str | None, profile: Profile) -> KeywordAnswer:
+    """The answer to checkkeyword. Raises CallRefused for credentials, BadAnswer when there are no words at all."""
+    answer = _Answer.read(body, charset)
+    message = answer.fields.get("message")
+    if message is None:
+        raise answer.bad("the answer has no message")
+    if failure_of(message, profile.failure_texts) is Failure.ACCOUNT:
+        raise answer.refused(profile)
+    return KeywordAnswer(verdict=_verdict(normalised(message)), message=message, raw=shown(answer.text))
+
+
+def _verdict(message: str) -> KeywordVerdict:
+    """The trap of protocol.md §7: the words for "found" are a part of the words for "not found"."""
+    before, found, _ = message.partition(_FORBIDDEN)
+    if not found:
+        return KeywordVerdict.UNKNOWN
+    if before.endswith("未"):
+        return KeywordVerdict.CLEAN
+    return KeywordVerdict.UNKNOWN if before.endswith(_NEGATIONS) else KeywordVerdict.FORBIDDEN
+
+
+_NO_TASK = re.compile(r"0*")
+_TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{0,63}")
+_COUNT = re.compile(r"[0-9]{1,9}")
+_POINTS = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A complete document of one level: the text, and its values by lower-case name."""
+
+    text: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def read(cls, body: bytes, charset: str | None) -> _Answer:
+        text = answer_text(body, charset)
+        try:
+            return cls(text, _fields(text))
+        except BadAnswer as bad:
+            raise BadAnswer(bad.problem, raw=shown(text)) from bad
+
+    def bad(self, problem: str) -> BadAnswer:
+        return BadAnswer(problem, raw=shown(self.text))
+
+    def refused(self, profile: Profile) -> CallRefused:
+        message = self.fields.get("message", "")
+        kind = refusal_kind(failure_of(message, profile.failure_texts))
+        return CallRefused(f"the gateway refused: {quoted(message)}", kind=kind, raw=shown(self.text))
+
+    def success(self) -> bool:
+        word = self.fields.get("returnstatus")
+        if word is None:
+            raise self.bad("the answer has no status")
+        if word.lower() in SUCCESS_WORDS:
+            return True
+        if word.lower() in FAILURE_WORDS:
+            return False
+        raise self.bad(f"the answer's status is {quoted(word)}")
+
+    def task_id(self) -> str | None:
+        value = self.fields.get("taskid", "")
+        if _NO_TASK.fullmatch(value):
+            return None
+        if not _TASK_ID.fullmatch(value):
+            raise self.bad(f"the answer's task id is {quoted(value)}")
+        return value
+
+    def count(self, name: str, *, required: bool) -> tuple[int | None, str | None]:
+        """A number of recipients, and a note when it cannot be read; `required`: then it is a BadAnswer."""
+        value = self.fields.get(name, "")
+        if not value:
+            return None, None
+        if _COUNT.fullmatch(value):
+            return int(value), None
+        if required:
+            raise self.bad(f"{name} is {quoted(value)}")
+        return None, f"{name} is {quoted(value)}, no number"
+
+    def points(self, name: str) -> tuple[Decimal | None, str | None]:
+        """Points, which may be negative and have decimals, and a note when they cannot be read."""
+        value = self.fields.get(name, "")
+        if not value:
+            return None, None
+        return (Decimal(value), None) if _POINTS.fullmatch(value) else (None, f"{name} is {quoted(value)}, no number")
+
+
+def _fields(text: str) -> Mapping[str, str]:
+    if text[0] == "<":
+        root = _document(text)
+        if _name(root) != ROOT:
+            raise BadAnswer(f"the answer is <{_name(root)[:40]}>, not <{ROOT}>")
+        return _values(root)
+    if text[0] == "{":
+        return _json_fields(text)
+    raise BadAnswer("the answer is neither XML nor JSON")
+
+
+# --- XML and JSON ---------------------------------------------------------------------------------------------------------
+
+# No entities, no network, no DTD: protocol.md §13. lxml locks a parser while it is in use, so one serves every thread.
+_STRICT = etree.XMLParser(
+    resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True
+)
+_RECOVERING = etree.XMLParser(
+    recover=True,
+    resolve_entities=False,
+    no_network=True,
+    huge_tree=False,
+    load_dtd=False,
+    remove_comments=True,
+    remove_pis=True,
+)
+_SCALARS = frozenset(
+    {"returnstatus", "message", "remainpoint", "taskid", "successcounts", "payinfo", "overage", "sendtotal"}
+)
+_DTD = re.compile(r"<!(?:doctype|entity)", re.IGNORECASE)
+
+
+def _document(text: str) -> etree._Element:
+    """The root of a well-formed document; a cut one is none. Raises BadAnswer."""
+    if "<!" in text and _DTD.search(text):
+        raise BadAnswer("the answer declares a document type or entities")
+    try:
+        return etree.fromstring(without_declaration(text), _STRICT)
+    except (etree.XMLSyntaxError, ValueError) as exc:  # ValueError: a character that XML has not
+        raise BadAnswer(f"the answer is no complete XML: {getattr(exc, 'msg', exc)}") from exc
+
+
+def _name(element: etree._Element) -> str:
+    """`{namespace}TaskID` -> `taskid`: spelling differs by vendor."""
+    tag = element.tag
+    return tag.rpartition("}")[2].lower() if isinstance(tag, str) else ""
+
+
+def _values(element: etree._Element) -> dict[str, str]:
+    """The children's texts by lower-case name, in any order. Raises BadAnswer when one name has two values."""
+    values: dict[str, str] = {}
+    for child in element:
+        value = (child.text or "").strip() if len(child) == 0 else "".join(child.itertext()).strip()
+        name = _name(child)
+        if values.setdefault(name, value) != value:
+            raise BadAnswer(f"the answer has two values for {name[:40]}")
+    return values
+
+
+def _json_object(text: str) -> dict[str, object]:
+    """A JSON object by lower-case names, its numbers as they are written, null as "". Raises BadAnswer."""
+    try:
+        value: object = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
+    except (ValueError, RecursionError) as exc:
+        raise BadAnswer("the answer is no complete JSON") from exc
+    assert isinstance(value, dict)  # it begins with {
+    return value
+
+
+def _json_fields(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in _json_object(text).items():
+        if isinstance(value, str):
+            fields[name] = value
+        elif name in _SCALARS:
+            raise BadAnswer(f"{name} is neither a text nor a number")
+    return fields
+
+
+def _pairs(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name, value in pairs:
+        plain = _without_surrogates(value).strip() if isinstance(value, str) else "" if value is None else value
+        if values.setdefault(name.lower(), plain) != plain:
+            raise BadAnswer(f"the answer has two values for {name[:40]}")
+    return values
+
+
+def _without_surrogates(text: str) -> str:
+    r"""JSON may write half a character ("\ud83d"), which no database takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+# --- reports and replies: whatever can be saved -----------------------------------------------------------------------------
+
+_BOX_NAMES = ("statusbox", "callbox", "errorstatus")
+_FIELD_NAMES = ("mobile", "taskid", "status", "receivetime", "errorcode", "extno", "content", "error", "remark")
+_OPENING = re.compile(rf"<({'|'.join(_BOX_NAMES)})\b[^>]*>", re.IGNORECASE)
+_CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in (*_BOX_NAMES, *_FIELD_NAMES)}
+_FIELD = {name: re.compile(rf"<{name}(?:\s[^>]*)?>", re.IGNORECASE) for name in _FIELD_NAMES}
+_CDATA = re.compile(r"\s*<!\[CDATA\[(.*)\]\]>\s*", re.DOTALL)
+
+_Box = tuple[str, Mapping[str, str]]
+
+
+def read_reports(body: bytes, charset: str | None, profile: Profile) -> Polled:
+    """The answer of the reports' door. Raises BadAnswer only when there is no record in it and no sign of "nothing new"."""
+    return _polled(body, charset, profile)
+
+
+def read_replies(body: bytes, charset: str | None, profile: Profile) -> Polled:
+    """The answer of the replies' door, read like that of the reports' door: each may hold what belongs to the other."""
+    return _polled(body, charset, profile)
+
+
+def _polled(body: bytes, charset: str | None, profile: Profile) -> Polled:
+    text = lenient_text(body, charset)
+    if not text:
+        return Polled()  # protocol.md §8: an empty body says "nothing new"
+    if text[0] == "{":
+        return _sorted_out(_json_boxes(text), profile)
+    try:
+        root = _document(text)
+    except BadAnswer as bad:
+        boxes = _broken_boxes(text)
+        if not boxes:
+            raise BadAnswer(bad.problem, raw=shown(text)) from bad
+        return _sorted_out(boxes, profile, damage=bad.problem)
+    return _sorted_out(_whole_boxes(root, text), profile)
+
+
+def _whole_boxes(root: etree._Element, text: str) -> list[_Box]:
+    boxes: list[_Box] = []
+    for element in root.iter():
+        name = _name(element)
+        if name in _BOX_NAMES:
+            boxes.append((name, _last_values(element)))
+    if boxes:
+        return boxes
+    if _name(root) != ROOT:
+        raise BadAnswer(f"the answer is <{_name(root)[:40]}>, not <{ROOT}>", raw=shown(text))
+    return _general_error(_last_values(root))
+
+
+def _last_values(element: etree._Element) -> dict[str, str]:
+    return {_name(child): "".join(child.itertext()).strip() for child in element}
+
+
+def _json_boxes(text: str) -> list[_Box]:
+    """Records in JSON: their shape was never seen, so one object and a list of objects are both taken."""
+    try:
+        top = _json_object(text)
+    except BadAnswer as bad:
+        raise BadAnswer(bad.problem, raw=shown(text)) from bad
+    boxes: list[_Box] = []
+    for name in _BOX_NAMES:
+        value = top.get(name, [])
+        records = value if isinstance(value, list) else [value]
+        boxes += [
+            (name, {key: text for key, text in record.items() if isinstance(text, str)})
+            for record in records
+            if isinstance(record, dict)
+        ]
+    if boxes:
+        return boxes
+    if top and not top.keys() & {*_BOX_NAMES, "returnstatus", "message"}:
+        raise BadAnswer("the JSON answer holds nothing known", raw=shown(text))
+    return _general_error({key: value for key, value in top.items() if isinstance(value, str)})
+
+
+def _general_error(fields: Mapping[str, str]) -> list[_Box]:
+    """An answer without records: nothing new, or an error in the form of the other calls."""
+    word, message = fields.get("returnstatus", "").lower(), fields.get("message", "")
+    if word in SUCCESS_WORDS or not (word or message):
+        return []
+    return [("errorstatus", {"remark": message or word})]
+
+
+def _broken_boxes(text: str) -> list[_Box]:
+    """The records of a document that is cut or not well-formed, each read by itself. Linear in the text's length."""
+    openings = list(_OPENING.finditer(text))
+    ends = [*(opening.start() for opening in openings[1:]), len(text)]
+    boxes: list[_Box] = []
+    for opening, end in zip(openings, ends, strict=False):  # no openings, no boxes
+        name = opening[1].lower()
+        inner = text[opening.end() : end]
+        closing = _CLOSING[name].search(inner)
+        boxes.append((name, _broken_values(name, inner[: closing.start()] if closing else inner)))
+    return boxes
+
+
+def _broken_values(name: str, inner: str) -> Mapping[str, str]:
+    """One record: as XML if it is, else field by field (which keeps a raw & or <), else what lxml can recover."""
+    source = f"<{name}>{inner}</{name}>"
+    try:
+        return _last_values(_document(source))
+    except BadAnswer:
+        found = {field: value for field in _FIELD_NAMES if (value := _cut_out(field, inner)) is not None}
+    if "mobile" in found or "error" in found or _DTD.search(source):
+        return found
+    try:
+        element = etree.fromstring(source, _RECOVERING)
+    except (etree.XMLSyntaxError, ValueError):
+        return found
+    return found if element is None else _last_values(element) | found
+
+
+def _cut_out(field: str, inner: str) -> str | None:
+    """The text between a field's tags, None unless both are there: a cut number is no number."""
+    opening = _FIELD[field].search(inner)
+    closing = _CLOSING[field].search(inner, opening.end()) if opening else None
+    if opening is None or closing is None:
+        return None
+    value = inner[opening.end() : closing.start()]
+    cdata = _CDATA.fullmatch(value)
+    return (cdata[1] if cdata else html.unescape(value)).replace("\x00", "\ufffd").strip()
+
+
+def _sorted_out(boxes: Iterable[_Box], profile: Profile, *, damage: str = "") -> Polled:
+    reports: list[Report] = []
+    replies: list[Reply] = []
+    errors: list[PollError] = []
+    problems = [damage] if damage else []
+    for place, (name, fields) in enumerate(boxes, 1):
+        if name == "errorstatus":
+            errors.append(_poll_error(fields, profile))
+        elif not fields.get("mobile"):
+            problems.append(f"record {place} names no number")
+        elif name == "callbox":
+            replies.append(_reply(fields))
+        elif fields.get("status"):
+            reports.append(_report(fields))
+        else:
+            problems.append(f"record {place} has no status")
+    return Polled(
+        reports=tuple(reports),
+        replies=tuple(replies),
+        errors=tuple(errors),
+        whole=not damage,
+        problems=tuple(problems),
+    )
+
+
+def _report(fields: Mapping[str, str]) -> Report:
+    status, error_code = fields["status"], fields.get("errorcode", "")
+    at_text = fields.get("receivetime", "")
+    return Report(
+        mobile=fields["mobile"],
+        task_id=_task(fields),
+        state=_report_state(status.upper(), error_code.upper()),
+        status=status,
+        error_code=error_code,
+        at=china_time(at_text),
+        at_text=at_text,
+        extno=fields.get("extno", ""),
+    )
+
+
+def _reply(fields: Mapping[str, str]) -> Reply:
+    at_text = fields.get("receivetime", "")
+    return Reply(
+        mobile=fields["mobile"],
+        task_id=_task(fields),
+        content=fields.get("content", ""),
+        at=china_time(at_text),
+        at_text=at_text,
+        extno=fields.get("extno", ""),
+    )
+
+
+def _task(fields: Mapping[str, str]) -> str | None:
+    value = fields.get("taskid", "")
+    return None if _NO_TASK.fullmatch(value) else value
+
+
+# protocol.md §8. EXPIRED, REJECTD and DELETED are the operators' other final words.
+_STATES = {
+    "10": ReportState.DELIVERED,
+    "DELIVRD": ReportState.DELIVERED,
+    "20": ReportState.UNDELIVERED,
+    "UNDELIV": ReportState.UNDELIVERED,
+    "EXPIRED": ReportState.UNDELIVERED,
+    "REJECTD": ReportState.UNDELIVERED,
+    "DELETED": ReportState.UNDELIVERED,
+    "ACCEPTD": ReportState.INTERIM,
+}
+
+
+def _report_state(status: str, error_code: str) -> ReportState:
+    """The status decides; documents pair 10 with any error code. Only an ACCEPTD makes a failure provisional."""
+    state = _STATES.get(status, ReportState.UNKNOWN)
+    if state is ReportState.UNDELIVERED and error_code.startswith("ACCEPTD"):
+        return ReportState.INTERIM
+    return state
+
+
+_TIME = re.compile(
+    r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})[ T]+([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?(?:\.[0-9]+)?"
+)
+
+
+def china_time(text: str) -> datetime | None:
+    """A receivetime as aware UTC: padded, not padded, or with slashes; China time. None when it is no time."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    try:
+        return datetime(*(int(part or 0) for part in match.groups()), tzinfo=CHINA).astimezone(UTC)  # type: ignore[misc,arg-type]  # six numbers
+    except (ValueError, OverflowError):
+        return None
+
+
+_CODES = {1: PollErrorKind.ACCOUNT, 2: PollErrorKind.ACCOUNT, 3: PollErrorKind.FORBIDDEN, 4: PollErrorKind.REQUEST}
+
+
+def _poll_error(fields: Mapping[str, str], profile: Profile) -> PollError:
+    """Its words decide, then its number: number 5 is "no records" at one vendor and the balance at another (§10)."""
+    number, text = fields.get("error", ""), fields.get("remark", "")
+    code = int(number) if _COUNT.fullmatch(number) else None
+    words = normalised(text)
+    if "没有记录" in words or "暂无" in words:
+        kind = PollErrorKind.NO_DATA
+    elif "不允许" in words:
+        kind = PollErrorKind.FORBIDDEN
+    elif failure_of(text, profile.failure_texts) is Failure.ACCOUNT:
+        kind = PollErrorKind.ACCOUNT
+    else:
+        kind = PollErrorKind.OTHER if code is None else _CODES.get(code, PollErrorKind.OTHER)
+    return PollError(kind=kind, code=code, text=text)

@@ -1,0 +1,240 @@
+"""Which delimiter, header and column a list has, judged from its first few hundred rows.
+
+A wrong column sends the message to the wrong people, so a doubtful guess is an error that lists the candidates.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import IntakeError
+from engine.intake.numbers import examine
+
+SAMPLE_ROWS = 400
+MOST_COLUMNS = 1_000  # a wider file is no list of people, and would cost a huge pattern
+DELIMITERS = (",", "\t", ";", "|")  # the earlier wins a tie
+# A title may stand above the header row, as in a printed sheet; data does not begin later than this.
+_HEADER_WITHIN = 5
+# Below this share of the best column's mobiles, another column is no rival (referees, emergency contacts …).
+_RIVAL_SHARE = 0.25
+
+# Whose the number is comes before what it is called: 客户手机号, 收货人电话.
+_WHOSE = (
+    "",
+    "联系",
+    "联系人",
+    "客户",
+    "会员",
+    "用户",
+    "收货",
+    "收货人",
+    "收件人",
+    "绑定",
+    "注册",
+    "本人",
+    "常用",
+    "接收",
+    "短信",
+    "目标",
+    "移动",
+)
+_CALLED = (
+    "手机",
+    "手机号",
+    "手机号码",
+    "电话",
+    "电话号码",
+    "号码",
+    "手機",
+    "手機號",
+    "手機號碼",
+    "電話",
+    "電話號碼",
+    "行動電話",
+)
+_ENGLISH = ("mobile", "mobilephone", "phone", "cell", "cellphone", "tel", "telephone", "contactphone")
+KNOWN_HEADERS = frozenset(
+    [whose + called for whose in _WHOSE for called in _CALLED]
+    + [called + suffix for called in _ENGLISH for suffix in ("", "s", "no", "num", "number")]
+    + ["联系方式", "被叫号码", "msisdn", "contactnumber", "recipient", "recipients"]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the rows of a list are cut. Columns count from 0, lines from 1."""
+
+    delimiter: str
+    column: int
+    label: str  # the header's name for the column, or "column 3"
+    width: int  # cells a row has; more with content in them are a sign of shifted columns
+    header: tuple[str, ...] | None
+    first_line: int  # the physical line where the data begins
+    preview_rows: tuple[tuple[str, ...], ...]
+
+
+_Rows = list[tuple[int, list[str]]]  # (line where the row begins, cells)
+
+
+def recognise(sample: str, *, column: str | None, source: Path) -> Layout:
+    """Find the layout in `sample`, whole lines from the beginning of the list.
+
+    `column` is a header name or a 1-based index and decides. Raises IntakeError: no column of numbers, two that could be it.
+    """
+    delimiter = _delimiter(sample)
+    rows = sample_rows(sample, delimiter)
+    header_at = _header_index(rows, column)
+    header = rows[header_at][1] if header_at is not None else None
+    data = rows if header_at is None else rows[header_at + 1 :]
+    width = max(_usual_width(data), len(header or ()))
+    if width > MOST_COLUMNS:
+        raise IntakeError(f"{width} columns; a list has at most {MOST_COLUMNS}", source=source)
+    sheet = _Sheet(source=source, header=header, data=[cells for _, cells in data], width=width)
+    index = sheet.guess() if column is None else sheet.named(column)
+    if header_at is None and _is_header_cell(rows, index):
+        # A header in words we do not know: the column was found by its content, or named by index.
+        header, data = rows[0][1], rows[1:]
+    return Layout(
+        delimiter=delimiter,
+        column=index,
+        label=_label(header, index),
+        width=max(width, index + 1),
+        header=None if header is None else tuple(header),
+        first_line=data[0][0] if data else sample.count("\n") + 1,
+        preview_rows=tuple(tuple(cells) for _, cells in data[:3]),
+    )
+
+
+def sample_rows(sample: str, delimiter: str) -> _Rows:
+    """The first rows with the physical line each begins on. `sample` ends its lines with LF."""
+    reader = csv.reader(io.StringIO(sample, newline="\n"), delimiter=delimiter)
+    rows: _Rows = []
+    line = 1
+    try:
+        for cells in reader:
+            rows.append((line, cells))
+            line = reader.line_num + 1
+            if len(rows) == SAMPLE_ROWS:
+                break
+    except csv.Error:  # the reader proper meets the same cell and reports its line
+        pass
+    return rows
+
+
+def _delimiter(sample: str) -> str:
+    """The one that makes most rows show a mobile in a cell of its own; then the most regular one."""
+    return max(DELIMITERS, key=lambda delimiter: _fitness(sample_rows(sample, delimiter)))
+
+
+def _fitness(rows: _Rows) -> tuple[float, float]:
+    filled = [cells for _, cells in rows if any(cells)] or [[]]
+    with_mobile = sum(any(map(has_mobile, cells)) for cells in filled) / len(filled)
+    width, times = Counter(map(len, filled)).most_common(1)[0]
+    return round(with_mobile, 1), times / len(filled) if width > 1 else 0.0
+
+
+def has_mobile(cell: str) -> bool:
+    """Whether any number in the cell is a sendable mobile."""
+    return sum(map(str.isdecimal, cell)) >= 11 and any(isinstance(verdict, str) for verdict in examine(cell))
+
+
+def folded(header: str) -> str:
+    """A header as it is compared: no case, width, blanks, punctuation or remarks in brackets; "手机号(必填)" is 手机号."""
+    text = re.sub(r"\(.*?\)|【.*?】|\[.*?\]", "", unicodedata.normalize("NFKC", header).casefold())
+    return "".join(sign for sign in text if sign.isalnum())
+
+
+def _is_known(header: str) -> bool:
+    return folded(header).rstrip("0123456789一二三") in KNOWN_HEADERS
+
+
+def _header_index(rows: _Rows, column: str | None) -> int | None:
+    """The row that names its columns: a known name, or the one given as `column`, before the first mobile."""
+    for at, (_, cells) in enumerate(rows[:_HEADER_WITHIN]):
+        if any(map(has_mobile, cells)):
+            return None
+        if any(_is_known(cell) or (column is not None and folded(column) == folded(cell) != "") for cell in cells):
+            return at
+    return None
+
+
+def _is_header_cell(rows: _Rows, index: int) -> bool:
+    """Whether the first row's cell is a word. A short or damaged number is data, and must be counted as a row."""
+    if not rows or index >= len(rows[0][1]) or any(map(has_mobile, rows[0][1])):
+        return False
+    cell = rows[0][1][index]
+    return any(map(str.isalpha, cell)) and sum(map(str.isdecimal, cell)) < 5
+
+
+def _usual_width(data: _Rows) -> int:
+    widths = Counter(len(cells) for _, cells in data if any(cells))
+    return widths.most_common(1)[0][0] if widths else 1
+
+
+def _label(header: Sequence[str] | None, index: int) -> str:
+    name = header[index].strip() if header is not None and index < len(header) else ""
+    return name or f"column {index + 1}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sheet:
+    """The sample, cut into cells, and the question which column holds the numbers."""
+
+    source: Path
+    header: Sequence[str] | None
+    data: list[list[str]]
+    width: int
+
+    def named(self, column: str) -> int:
+        """The column the operator named: a header first, else a 1-based index."""
+        wanted = folded(column)
+        hits = [at for at, name in enumerate(self.header or ()) if folded(name) == wanted]
+        if len(hits) == 1:
+            return hits[0]
+        if len(hits) > 1:
+            raise IntakeError(f"several columns are called {column!r}:{self._listing(hits)}", source=self.source)
+        if column.strip().isdecimal() and 1 <= int(column) <= self.width:
+            return int(column) - 1
+        known = f"; the header has: {', '.join(filter(None, self.header))}" if self.header else ""
+        raise IntakeError(f"there is no column {column!r} among the {self.width}{known}", source=self.source)
+
+    def guess(self) -> int:
+        """The column whose name or content leaves no doubt."""
+        named = [at for at, name in enumerate(self.header or ()) if _is_known(name)]
+        shares = [self._share(at) for at in range(self.width)]
+        best = max(shares)
+        if best == 0:
+            if len(named) == 1:
+                return named[0]  # every number is bad or the list is empty: the reader says so row by row
+            raise IntakeError(
+                f"no column of mobile numbers was found; name it with --column{self._listing(named or range(self.width))}",
+                source=self.source,
+            )
+        rivals = [at for at, share in enumerate(shares) if share >= best * _RIVAL_SHARE]
+        choice = [at for at in rivals if at in named] or rivals
+        if len(choice) == 1 and (shares[choice[0]] >= best / 2 or not named):
+            return choice[0]
+        raise IntakeError(
+            f"{len(rivals)} columns could hold the numbers; say which one with --column{self._listing(rivals)}",
+            source=self.source,
+        )
+
+    def _share(self, index: int) -> float:
+        """Which part of the rows shows a mobile in this column."""
+        hits = sum(index < len(cells) and has_mobile(cells[index]) for cells in self.data)
+        return hits / max(1, len(self.data))
+
+    def _listing(self, columns: Sequence[int]) -> str:
+        """One line a candidate: index, name, and the first cell that says something."""
+        return "".join(f"\n  {at + 1}: {_label(self.header, at)} (for example {self._example(at)!r})" for at in columns)
+
+    def _example(self, index: int) -> str:
+        cells = [cells[index] for cells in self.data if index < len(cells) and cells[index].strip()]
+        return next(filter(has_mobile, cells), cells[0] if cells else "")

@@ -1,0 +1,365 @@
+"""The rows of an inspected list, as Chunks of mobiles and exclusions, in order and flat in memory.
+
+Two ways to the same result, chosen block by block. The quick one: a compiled pattern that takes one physical line a match
+and gives the mobile of a row as it should be, or nothing; only the rows without one are cut into cells. It holds as long as
+a row is a line, that is, as long as no quoted cell in the block has a quote or a line break inside. The careful one, for the
+rest, is the stdlib's csv, which goes on into the next blocks until its row ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import attrgetter
+
+from engine.errors import IntakeError
+from engine.intake.blocks import Block, blocks
+from engine.intake.columns import has_mobile
+from engine.intake.files import ListFile, opened
+from engine.intake.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
+from engine.intake.seen import Seen
+from engine.model import Chunk, Excluded, Exclusion
+
+_CHUNK_ROWS = 4_000  # at least, but for the last chunk; 20,000 no longer fit the cache and take a fifth longer
+_BLOCK_BYTES = 64 << 10  # for the same reason
+_LONGEST_RAW = 200  # characters of a cell that an exclusion keeps
+
+_CHANGED = "the file was changed after it was inspected: start again"
+_DUPLICATE = Refusal(Exclusion.DUPLICATE, "the number stands further up in the list, or in the campaign, already")
+_BLANK_ROW = Refusal(Exclusion.EMPTY, "the row is blank")
+
+
+def read(list_file: ListFile, *, seen: Seen) -> Iterator[Chunk]:
+    """Give every row of the list to exactly one bucket: rows + extra == len(mobiles) + len(excluded) in each Chunk.
+
+    A Chunk holds a few thousand rows. Mobiles are new to `seen` and added to it. A blank line is a row (empty); the line end
+    that closes the file begins none. Raises IntakeError: the file was changed since `inspect`, a line or a cell too long, a quote
+    without its partner.
+    """
+    return _read(list_file, seen=seen, quick=True)
+
+
+def _read(list_file: ListFile, *, seen: Seen, quick: bool) -> Iterator[Chunk]:
+    _refuse_if_changed(list_file)
+    harvest = _Harvest(seen)
+    try:
+        for stretch in _stretches(list_file, quick):
+            harvest.take(stretch)
+            if harvest.rows >= _CHUNK_ROWS:
+                yield harvest.chunk()
+    except UnicodeDecodeError as exc:  # inspect decoded every byte
+        raise IntakeError(_CHANGED, source=list_file.path) from exc
+    if harvest.rows:
+        yield harvest.chunk()
+    _refuse_if_changed(list_file)
+
+
+def _stretches(list_file: ListFile, quick: bool) -> Iterator[_Stretch]:
+    table = _Table(list_file)
+    stream = _data_blocks(list_file)
+    for block in stream:
+        rows = table.by_pattern(block) if quick else None
+        if rows is not None:
+            yield rows
+        else:
+            yield from table.by_csv(block, stream)
+
+
+def _refuse_if_changed(list_file: ListFile) -> None:
+    with opened(list_file.path) as file:
+        status = os.fstat(file.fileno())
+    if (status.st_size, status.st_mtime_ns) != (list_file.size, list_file.mtime_ns):
+        raise IntakeError(_CHANGED, source=list_file.path)
+
+
+def _data_blocks(list_file: ListFile) -> Iterator[Block]:
+    """The blocks without the header and whatever stands above it."""
+    for block in blocks(
+        list_file.path,
+        encoding=list_file.encoding,
+        bom_bytes=list_file.bom_bytes,
+        transcode=list_file.transcoded,
+        block_bytes=_BLOCK_BYTES,
+    ):
+        skip = list_file.first_line - block.first_line
+        if skip <= 0:
+            yield block
+        elif (rest := block.data.split(b"\n", skip)[skip:]) and rest[0]:
+            yield Block(first_line=list_file.first_line, data=rest[0])
+
+
+_Judged = tuple[str, tuple[Verdict, ...]]  # the number cell as it stood, and a verdict for each number in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretch:
+    """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge(i)` can tell."""
+
+    found: list[str]
+    lines: Sequence[int]
+    judge: Callable[[int], _Judged]
+
+
+class _Table:
+    """How one list cuts a row into cells, and what it makes of them."""
+
+    def __init__(self, list_file: ListFile) -> None:
+        self._file = list_file
+        self._column, self._width, self._delimiter = list_file.column, list_file.width, list_file.delimiter
+        self._codec = "utf-8" if list_file.transcoded else list_file.encoding
+        self._plain_row = row_pattern(self._delimiter, self._column, self._width, quoted=False)
+        self._quoted_row = row_pattern(self._delimiter, self._column, self._width, quoted=True)
+        self._simply_quoted = simply_quoted_pattern(self._delimiter)
+
+    # The quick way ------------------------------------------------------------------------------------------------
+
+    def by_pattern(self, block: Block) -> _Stretch | None:
+        """The rows of a block in which every row is a line; None where that is not certain."""
+        # Latin-1 gives each byte a character of the same value: no decoding, and the patterns see bytes.
+        text = block.data.decode("latin-1")
+        quoted = '"' in text
+        found = (self._quoted_row if quoted else self._plain_row).findall(text)
+        lines = range(block.first_line, block.first_line + len(found))
+        raw = text.split("\n") if "" in found else []
+        if quoted and not all(self._simply_quoted.fullmatch(raw[at]) for at, mobile in enumerate(found) if not mobile):
+            return None
+        return _Stretch(found=found, lines=lines, judge=lambda at: self._judge_line(raw[at]))
+
+    def _judge_line(self, line: str) -> _Judged:
+        """A physical line that is a row, given in Latin-1. The usual one is not cut further than its number cell."""
+        parts = line.split(self._delimiter, self._column + 1)
+        if '"' in line or len(parts) <= self._column or line.count(self._delimiter) >= self._width:
+            return self._judge(self._cut(line))
+        cell = self._decoded(parts[self._column])
+        return (cell, examine(cell)) if cell and not cell.isspace() else self._judge(self._cut(line))
+
+    def _decoded(self, text: str) -> str:
+        return text if text.isascii() else text.encode("latin-1").decode(self._codec)
+
+    def _cut(self, line: str) -> list[str]:
+        line = self._decoded(line)
+        return next(csv.reader([line], delimiter=self._delimiter), []) if '"' in line else line.split(self._delimiter)
+
+    # The careful way ----------------------------------------------------------------------------------------------
+
+    def by_csv(self, block: Block, stream: Iterator[Block]) -> Iterator[_Stretch]:
+        """The rows that begin in `block`, and in the blocks of `stream` that a quoted cell reaches into."""
+        feed = _Feed(block, stream, self._codec)
+        reader = csv.reader(feed, delimiter=self._delimiter)
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        while not feed.is_between_blocks:
+            begin = feed.line
+            cells = self._next_row(reader, begin)
+            if feed.ended_inside_a_row:
+                raise self._open_quote(begin)
+            self._refuse_swallowed_rows(cells, begin, feed.line)
+            rows.append(cells)
+            lines.append(begin)
+            if len(rows) == _CHUNK_ROWS:
+                yield self._stretch(rows, lines)
+                rows, lines = [], []
+        if rows:
+            yield self._stretch(rows, lines)
+
+    def _stretch(self, rows: list[list[str]], lines: list[int]) -> _Stretch:
+        found = list(map(self._clean_mobile, rows))
+        return _Stretch(found=found, lines=lines, judge=lambda at: self._judge(rows[at]))
+
+    def _clean_mobile(self, cells: list[str]) -> str:
+        if len(cells) <= self._column or (len(cells) > self._width and any(cells[self._width :])):
+            return ""
+        cell = cells[self._column]
+        return cell if MOBILE.fullmatch(cell) else ""
+
+    def _next_row(self, reader: Iterator[list[str]], begin: int) -> list[str]:
+        try:
+            return next(reader)
+        except csv.Error as exc:  # a cell above csv's limit of 128 Ki characters
+            raise self._open_quote(begin) from exc
+
+    def _open_quote(self, line: int) -> IntakeError:
+        return IntakeError(
+            'a quote (") opens a cell of the row that begins here and does not close it: repair or remove it',
+            source=self._file.path,
+            line=line,
+        )
+
+    def _refuse_swallowed_rows(self, cells: list[str], begin: int, end: int) -> None:
+        """A stray quote finds its partner rows further down; the people in between must not vanish into one cell."""
+        if end - begin == 1:
+            return
+        for inner in (line for cell in cells if "\n" in cell for line in cell.split("\n")):
+            if self._delimiter in inner and any(map(has_mobile, inner.split(self._delimiter))):
+                raise IntakeError(
+                    f'a cell in quotes reaches from here to line {end - 1} and holds parts of other rows: a quote (") is missing or too many',
+                    source=self._file.path,
+                    line=begin,
+                )
+
+    # What a row says ----------------------------------------------------------------------------------------------
+
+    def _judge(self, cells: list[str]) -> _Judged:
+        cell = cells[self._column] if len(cells) > self._column else ""
+        if len(cells) > self._width and any(map(str.strip, cells[self._width :])):
+            return cell, (self._malformed(cells, "more"),)
+        if len(cells) <= self._column and any(map(str.strip, cells)):
+            return cell, (self._malformed(cells, "fewer"),)
+        if not cell or cell.isspace():
+            return cell, (EMPTY_CELL if any(map(str.strip, cells)) else _BLANK_ROW,)
+        return cell, examine(cell)
+
+    def _malformed(self, cells: list[str], how: str) -> Refusal:
+        return Refusal(
+            Exclusion.MALFORMED,
+            f"the row has {len(cells)} cells, {how} than the {self._width} of the list: its columns may be shifted",
+        )
+
+
+class _Feed:
+    """The lines of a block for csv. It crosses into the next block only while a row is open."""
+
+    def __init__(self, block: Block, stream: Iterator[Block], codec: str) -> None:
+        self._stream, self._codec = stream, codec
+        self._lines = self._decoded(block)
+        self._left = len(self._lines)
+        self.line = block.first_line  # the next line to be given
+        self.ended_inside_a_row = False
+
+    @property
+    def is_between_blocks(self) -> bool:
+        """Whether every line was given, so that the row just read ended with its block."""
+        return self._left == 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._left == 0:
+            self._cross()
+        given = self._lines[-self._left]
+        self._left -= 1
+        self.line += 1
+        return given
+
+    def _cross(self) -> None:
+        block = next(self._stream, None)
+        if block is None:
+            self.ended_inside_a_row = True
+            raise StopIteration
+        self._lines = self._decoded(block)
+        self._left = len(self._lines)
+
+    def _decoded(self, block: Block) -> list[str]:
+        # Not str.splitlines: it also breaks at form feeds and U+2028, which are no line ends here.
+        return list(io.StringIO(block.data.decode(self._codec), newline="\n"))
+
+
+def row_pattern(delimiter: str, column: int, width: int, *, quoted: bool) -> re.Pattern[str]:
+    """One line a match; group 1 is the mobile of a row as it should be, "" for every other line.
+
+    As it should be: a clean mobile in `column` and at most `width` cells, or only empty ones beyond. Cells may be quoted
+    (`quoted`) when no quote and no line break is inside. Every single-character run is possessive, so no line is walked twice.
+    """
+    sign = re.escape(delimiter)
+    cell = rf'[^{sign}"\n]*+'
+    number = "(1[3-9][0-9]{9})"
+    if quoted:
+        cell = rf'(?:"[^"\n]*+"|{cell})'
+        # The quotes stand on both sides or on neither; a second group would make findall build tuples.
+        number = '(?:"(?=[0-9]{11}"))?' + number + '(?:(?<="[0-9]{11})")?'
+    before = f"{cell}{sign}" * column
+    after = f"{sign}{cell}" * (width - column - 1)
+    # Complete rows first: one straight run. Then those whose trailing cells are missing or too many but empty.
+    fewer_or_more = f"(?:{sign}{cell}){{0,{width - column - 1}}}{sign}*+"
+    return re.compile(rf"{before}{number}(?:{after}\n|{fewer_or_more}\n)|.*+\n")
+
+
+def simply_quoted_pattern(delimiter: str) -> re.Pattern[str]:
+    """A line whose quotes, if any, enclose whole cells with neither quote nor line break inside: then it is a row."""
+    sign = re.escape(delimiter)
+    cell = rf'(?:"[^"\n]*+"|[^{sign}"\n]*+)'
+    return re.compile(rf"{cell}(?:{sign}{cell})*")
+
+
+class _Harvest:
+    """Collects judged rows until they are a chunk, then drops what is known already.
+
+    In two steps because of the processor's cache: small blocks are cut fastest, and many numbers at once are looked up fastest.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._begin()
+
+    def _begin(self) -> None:
+        self.rows = 0
+        self._extra = 0
+        self._mobiles: list[str] = []
+        self._lines: list[int] = []
+        self._excluded: list[Excluded] = []
+        self._originals: dict[int, str] = {}  # line -> number cell, where the cell is not the mobile itself
+
+    def take(self, stretch: _Stretch) -> None:
+        """Add consecutive rows; those without a mobile are judged now."""
+        found, lines = stretch.found, stretch.lines
+        several: dict[int, list[str]] = {}  # rows that hold more than one mobile
+        for at in [at for at, mobile in enumerate(found) if not mobile]:
+            raw, verdicts = stretch.judge(at)
+            mobiles: list[str] = []
+            for verdict in verdicts:
+                if isinstance(verdict, str):
+                    mobiles.append(verdict)
+                else:
+                    self._excluded.append(_excluded(lines[at], raw, verdict))
+            if mobiles:
+                found[at] = mobiles[0]
+                self._originals[lines[at]] = raw
+            if len(verdicts) > 1:
+                self._extra += len(verdicts) - 1
+                several[at] = mobiles
+        self.rows += len(found)
+        taken, their_lines = _flattened(found, lines, several)
+        self._mobiles += taken
+        self._lines += their_lines
+
+    def chunk(self) -> Chunk:
+        """What was taken, without the numbers known already, which become exclusions. Begins anew."""
+        if repeats := self._seen.admit(self._mobiles):
+            self._drop(repeats)
+        chunk = Chunk(
+            rows=self.rows, mobiles=self._mobiles, lines=self._lines, extra=self._extra, excluded=self._excluded
+        )
+        self._begin()
+        return chunk
+
+    def _drop(self, repeats: list[int]) -> None:
+        for at in repeats:
+            line, mobile = self._lines[at], self._mobiles[at]
+            self._excluded.append(_excluded(line, self._originals.get(line, mobile), _DUPLICATE))
+            self._mobiles[at] = ""
+        self._excluded.sort(key=attrgetter("line"))
+        self._lines = list(compress(self._lines, self._mobiles))
+        self._mobiles = list(filter(None, self._mobiles))
+
+
+def _flattened(found: list[str], lines: Sequence[int], several: dict[int, list[str]]) -> tuple[list[str], list[int]]:
+    """The mobiles and their lines, in order, without the rows that have none."""
+    if not several:
+        return list(filter(None, found)), list(compress(lines, found))
+    pairs = [
+        (mobile, line)
+        for at, (line, first) in enumerate(zip(lines, found, strict=True))
+        if first
+        for mobile in several.get(at, (first,))
+    ]
+    return [mobile for mobile, _ in pairs], [line for _, line in pairs]
+
+
+def _excluded(line: int, raw: str, why: Refusal) -> Excluded:
+    return Excluded(line=line, raw=raw[:_LONGEST_RAW], reason=why.reason, detail=why.detail)

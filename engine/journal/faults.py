@@ -1,0 +1,32 @@
+"""What the database says when it cannot, in our words."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import IntegrityError
+
+from engine.errors import JournalBusy, JournalError
+
+_MEANINGS = (
+    ("database is locked", JournalBusy, "another program is writing to the journal; try again when it has ended"),
+    ("disk is full", JournalError, "no space is left on the disk of the journal; free some and run again"),
+    (
+        "readonly database",
+        JournalError,
+        "the journal is read-only; make the file and its folder writable and run again",
+    ),
+    ("disk i/o error", JournalError, "the disk of the journal reports an error; check the disk and its free space"),
+    ("unable to open", JournalError, "the journal cannot be opened; check that its folder exists and is yours"),
+    ("not a database", JournalError, "the file is not a journal; name another with --journal"),
+    ("malformed", JournalError, "the journal is damaged; restore the newest backup beside it"),
+)
+
+
+def journal_error(error: Exception) -> JournalError:
+    """Translate an error of the driver. The first line of the original stays in the text; statements do not."""
+    original = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if isinstance(error, IntegrityError):
+        return JournalError(f"the journal refused an impossible change ({original})")
+    for sign, kind, meaning in _MEANINGS:
+        if sign in original.lower():
+            return kind(f"{meaning} ({original})")
+    return JournalError(f"the journal could not be read or written ({original})")

@@ -1,0 +1,82 @@
+"""One owner at a time, by a lock of the operating system: it ends with the process, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from engine.errors import JournalBusy, JournalError
+
+
+class OwnerLock:
+    """An exclusive lock on a small file that names its owner's process id. Raises JournalBusy with that id."""
+
+    def __init__(self, path: Path, *, subject: str) -> None:
+        self._handle = _open_private(path)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid = _read_pid(self._handle)
+            os.close(self._handle)
+            who = f"process {pid}" if pid else "another process"
+            raise JournalBusy(
+                f"{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid or 'PID'}",
+                owner_pid=pid,
+            ) from error
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let go. The file stays: removing it would let two owners hold two different files of one name."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._handle, 0)
+        os.close(self._handle)
+
+
+def journal_lock(journal: Path) -> OwnerLock:
+    """The lock beside a journal."""
+    return OwnerLock(journal.with_name(journal.name + ".lock"), subject=f"the journal {journal}")
+
+
+def is_held(journal: Path) -> bool:
+    """Whether a process owns the journal at this moment."""
+    try:
+        handle = os.open(journal.with_name(journal.name + ".lock"), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
+    """The lock of a user and an account: two journals must not spend from, or poll, one account at once.
+
+    It lies in the user's state folder: a cleaner of temporary files would remove it while it is held.
+    """
+    folder = state_folder / "accounts"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(f"cannot create the folder {folder} ({error.strerror})") from error
+    return OwnerLock(folder / f"account-{account_key}.lock", subject="this gateway account with another journal")
+
+
+def _open_private(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(
+            f"cannot create {path} ({error.strerror}); check that its folder is yours and writable"
+        ) from error
+
+
+def _read_pid(handle: int) -> int | None:
+    text = os.pread(handle, 32, 0).strip()
+    return int(text) if text.isdigit() else None

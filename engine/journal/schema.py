@@ -1,0 +1,217 @@
+"""The tables. What the database can hold (CHECK, UNIQUE) is here, not in code.
+
+A batch row holds its recipients as the comma-joined text that goes on the wire, plus their line numbers in a compact
+form: a million recipients at 100 a batch are 10,000 rows. Nothing here is per recipient but the excluded rows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+from engine.model import BatchState, Exclusion, OutcomeKind
+
+HEAD = "0001"
+"""The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_POINT = Decimal("0.0001")
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds since 1970 UTC: sorts, and survives both databases unchanged."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class Points(TypeDecorator[Decimal]):
+    """Points as a Decimal, stored as whole ten-thousandths so that the database can add them up exactly."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        return None if value is None else int((value / _POINT).to_integral_value())
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else (Decimal(int(value)) * _POINT).normalize() + 0
+
+
+def _one_of(column: str, words: list[str], *, nullable: bool = False) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    empty = f"{column} IS NULL OR " if nullable else ""
+    return CheckConstraint(f"{empty}{column} IN ({listed})", name=f"ck_{column}_word")
+
+
+metadata = MetaData()
+
+owner = Table(
+    "owner",
+    metadata,
+    # One row: who may write. The epoch grows with every owner, so that a claim of an earlier one is recognised.
+    Column("id", Integer, CheckConstraint("id = 1", name="ck_owner_single"), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("since", Timestamp, nullable=False),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("account", Text, nullable=False),  # the account's key, a hash: the journal holds no credentials
+    Column("profile", Text, nullable=False),
+    Column("order_key", Text, nullable=False),
+    Column("plan_hash", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reasons", Text, nullable=False, server_default="[]"),  # JSON list of PauseReason
+    Column("detail", Text, nullable=False, server_default=""),  # the last pause in a sentence
+    Column("rows", Integer, nullable=False, server_default="0"),
+    Column("extra", Integer, nullable=False, server_default="0"),
+    Column("recipients", Integer, nullable=False, server_default="0"),
+    Column("estimated", Points, nullable=False, server_default="0"),
+    Column("sendable", Integer),  # with --allow-partial: only batches up to this seq may go; NULL = all
+    Column("created_at", Timestamp, nullable=False),
+    # "planning" is a campaign nobody sees yet: what a killed planning left is discarded at the next start.
+    _one_of("state", ["planning", "planned", "running", "paused", "cancelled"]),
+    CheckConstraint("rows >= 0 AND extra >= 0 AND recipients >= 0", name="ck_campaign_counts"),
+    Index("ix_campaign_order", "account", "order_key"),
+)
+
+source = Table(
+    "source",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("encoding", Text, nullable=False),
+    Column("number_column", Text, nullable=False),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("units", Integer, nullable=False),
+    Column("segments", Integer, nullable=False),
+    CheckConstraint("segments >= 1 AND units >= 1", name="ck_message_counts"),
+)
+
+exclusion = Table(
+    "exclusion",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    _one_of("reason", list(Exclusion)),
+    Index("ix_exclusion_campaign", "campaign_id", "reason"),
+)
+
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("message_seq", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("owner", Text),
+    Column("epoch", Integer),
+    Column("lease_until_s", Float),  # on the clock of the owner's machine that counts suspend
+    Column("reason", Text),  # why it is refused or in doubt, in words
+    Column("mobiles", Text, nullable=False),
+    Column("lines", Text, nullable=False),
+    _one_of("state", list(BatchState)),
+    CheckConstraint("size >= 1 AND attempts >= 0", name="ck_batch_counts"),
+    CheckConstraint("(state IN ('claimed', 'submitting')) = (owner IS NOT NULL)", name="ck_batch_owner"),
+    UniqueConstraint("campaign_id", "seq"),
+    ForeignKeyConstraint(["campaign_id", "message_seq"], ["message.campaign_id", "message.seq"]),
+    Index("ix_batch_state", "campaign_id", "state", "seq", "size"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("batch_id", ForeignKey("batch.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # counts from 1 for each batch
+    Column("account", Text, nullable=False),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("size", Integer, nullable=False),  # numbers carried: the batch's less the omitted
+    Column("omitted", Text, nullable=False),  # numbers of the batch this attempt left out, comma-joined
+    Column("started_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp),
+    Column("outcome", Text),  # NULL: no outcome yet
+    Column("reason", Text),
+    Column("refusal", Text),
+    Column("task_id", Text),
+    Column("success_counts", Integer),
+    Column("http_status", Integer),
+    Column("raw", Text),  # the answer, where it is not a plain acceptance
+    _one_of("outcome", list(OutcomeKind), nullable=True),
+    CheckConstraint("number >= 1 AND size >= 1", name="ck_attempt_counts"),
+    CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="ck_attempt_finished"),
+    CheckConstraint("outcome IS NULL OR outcome != 'accepted' OR task_id IS NOT NULL", name="ck_attempt_task"),
+    Index("ix_attempt_campaign", "campaign_id", "outcome"),
+    Index("ix_attempt_started", "account", "started_at"),
+    Index("ix_attempt_task", "task_id"),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("at", Timestamp, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("campaign_id", ForeignKey("campaign.id")),
+    Column("batch_id", Integer),
+    Column("attempt_number", Integer),
+    Column("points", Points, nullable=False, server_default="0"),  # a charge, or 0 for a reading
+    Column("remaining", Points),  # points left: after the charge as the answer says, or as read
+    Column("send_total", Points),  # all points ever bought, where a reading tells it
+    Column("raw", Text),
+    _one_of("kind", ["reading", "charge"]),
+    CheckConstraint("points >= 0", name="ck_entry_points"),
+    CheckConstraint("(kind = 'charge') = (batch_id IS NOT NULL)", name="ck_entry_charge"),
+    UniqueConstraint("batch_id", "attempt_number"),  # an attempt is charged once
+    ForeignKeyConstraint(["batch_id", "attempt_number"], ["attempt.batch_id", "attempt.number"]),
+    Index("ix_entry_account", "account", "id"),
+    Index("ix_entry_campaign", "campaign_id", "kind"),
+)

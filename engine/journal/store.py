@@ -1,0 +1,284 @@
+"""The journal on SQLAlchemy Core: looks (`Reader`) and, for its one owner, writes (`SqlJournal`).
+
+One code path for all databases. Where they must differ, the place says "Differs by necessity:".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from engine.journal import writes
+from engine.journal.commits import Commits
+from engine.journal.faults import journal_error
+from engine.journal.lock import OwnerLock
+from engine.journal.port import (
+    CampaignCounts,
+    CampaignRecord,
+    Draft,
+    PlanTotals,
+    Reading,
+    SourceRecord,
+    Submitted,
+    Tally,
+)
+from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, source
+from engine.model import (
+    Balance,
+    BatchState,
+    CampaignState,
+    Claim,
+    Excluded,
+    Exclusion,
+    Message,
+    Outcome,
+    OutcomeKind,
+    PauseReason,
+    PlannedBatch,
+)
+
+
+class Reader:
+    """The looks into a journal, through connections that cannot write."""
+
+    def __init__(self, reader: AsyncEngine) -> None:
+        self._reader = reader
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._reader.dispose()
+
+    async def find_campaign(
+        self, *, name: str | None = None, account: str | None = None, order_key: str | None = None
+    ) -> CampaignRecord | None:
+        """The visible campaign with this name, or the newest of this account and order key."""
+        query = select(campaign).where(campaign.c.state != "planning").order_by(campaign.c.id.desc()).limit(1)
+        wanted = ((campaign.c.name, name), (campaign.c.account, account), (campaign.c.order_key, order_key))
+        for column, value in wanted:
+            if value is not None:
+                query = query.where(column == value)
+        rows = await self._all(query)
+        return _campaign_record(rows[0]) if rows else None
+
+    async def campaigns(self) -> list[CampaignRecord]:
+        """All visible campaigns, oldest first."""
+        rows = await self._all(select(campaign).where(campaign.c.state != "planning").order_by(campaign.c.id))
+        return [_campaign_record(row) for row in rows]
+
+    async def messages(self, campaign_id: int) -> list[Message]:
+        """The campaign's messages; the first has seq 1."""
+        rows = await self._all(select(message).where(message.c.campaign_id == campaign_id).order_by(message.c.seq))
+        return [Message(content=row.content, units=row.units, segments=row.segments) for row in rows]
+
+    async def sources(self, campaign_id: int) -> list[SourceRecord]:
+        """The input files the campaign was planned from."""
+        rows = await self._all(select(source).where(source.c.campaign_id == campaign_id).order_by(source.c.seq))
+        return [
+            SourceRecord(
+                path=row.path, sha256=row.sha256, size=row.size, encoding=row.encoding, number_column=row.number_column
+            )
+            for row in rows
+        ]
+
+    async def planned_sizes(self, campaign_id: int) -> list[tuple[int, int, int]]:
+        """Seq, size and message seq of every batch that is still planned, in order."""
+        rows = await self._all(
+            select(batch.c.seq, batch.c.size, batch.c.message_seq)
+            .where(batch.c.campaign_id == campaign_id, batch.c.state == BatchState.PLANNED.value)
+            .order_by(batch.c.seq)
+        )
+        return [(row.seq, row.size, row.message_seq) for row in rows]
+
+    async def counts(self, campaign_id: int) -> CampaignCounts:
+        """The campaign counted, from one consistent look."""
+        async with self._look() as connection:
+            states = await connection.execute(
+                select(batch.c.state, func.count(), func.sum(batch.c.size))
+                .where(batch.c.campaign_id == campaign_id)
+                .group_by(batch.c.state)
+            )
+            tallies = {BatchState(state): Tally(batches=n, recipients=int(size)) for state, n, size in states}
+            excluded = await connection.execute(
+                select(exclusion.c.reason, func.count())
+                .where(exclusion.c.campaign_id == campaign_id)
+                .group_by(exclusion.c.reason)
+            )
+            short = await connection.execute(
+                select(func.coalesce(func.sum(attempt.c.size - attempt.c.success_counts), 0)).where(
+                    attempt.c.campaign_id == campaign_id,
+                    attempt.c.outcome == OutcomeKind.ACCEPTED.value,
+                    attempt.c.success_counts < attempt.c.size,
+                )
+            )
+            why = await connection.execute(
+                select(batch.c.state, batch.c.reason, func.sum(batch.c.size))
+                .where(batch.c.campaign_id == campaign_id, batch.c.reason.is_not(None))
+                .group_by(batch.c.state, batch.c.reason)
+            )
+            return CampaignCounts(
+                excluded={Exclusion(reason): n for reason, n in excluded},
+                states=tallies,
+                charged=await _charged(connection, entry.c.campaign_id == campaign_id),
+                shortfall=int(short.scalar_one()),
+                reasons={(BatchState(state), reason): int(size) for state, reason, size in why},
+            )
+
+    async def readings(self, account: str, *, campaign_id: int | None = None) -> list[Reading]:
+        """The account's balance readings in order, each with the charges since the one before.
+
+        With a campaign: from the campaign's first reading on.
+        """
+        mine = (entry.c.account == account) & (entry.c.kind == "reading")
+        async with self._look() as connection:
+            first = 0
+            if campaign_id is not None:
+                opening = select(func.min(entry.c.id)).where(mine, entry.c.campaign_id == campaign_id)
+                first = (await connection.execute(opening)).scalar() or 0
+            rows = (await connection.execute(select(entry).where(mine, entry.c.id >= first).order_by(entry.c.id))).all()
+            readings, since = [], first
+            for row in rows:
+                between = (entry.c.account == account) & (entry.c.id > since) & (entry.c.id < row.id)
+                charged = await _charged(connection, between)
+                readings.append(
+                    Reading(at=row.at, remaining=row.remaining, send_total=row.send_total, charged_since_last=charged)
+                )
+                since = row.id
+            return readings
+
+    async def charged_since_reading(self, account: str) -> Decimal:
+        """What accepted answers of the account were charged since its last balance reading."""
+        last = select(func.max(entry.c.id)).where(entry.c.account == account, entry.c.kind == "reading")
+        async with self._look() as connection:
+            since = (await connection.execute(last)).scalar() or 0
+            return await _charged(connection, (entry.c.account == account) & (entry.c.id > since))
+
+    async def starts_since(self, account: str, since: datetime) -> list[tuple[datetime, int]]:
+        """When attempts of the account started since then, with their numbers: what the pace must still count."""
+        rows = await self._all(
+            select(attempt.c.started_at, attempt.c.size)
+            .where(attempt.c.account == account, attempt.c.started_at >= since)
+            .order_by(attempt.c.started_at)
+        )
+        return [(row.started_at, row.size) for row in rows]
+
+    async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        async with self._look() as connection:
+            rows: Sequence[Row[Any]] = (await connection.execute(query)).all()
+            return rows
+
+    @asynccontextmanager
+    async def _look(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._reader.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise journal_error(error) from error
+
+
+class SqlJournal(Reader):
+    """The journal of its one owner. Every write is durable when its verb returns. See `Journal` in port.py."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, owner: str, epoch: int, lock: OwnerLock) -> None:
+        super().__init__(reader)
+        self.owner, self.epoch = owner, epoch
+        self._writer, self._lock = writer, lock
+        self._commits = Commits(writer)
+
+    async def close(self) -> None:
+        """Write what was begun, let go of the connections, then of the lock."""
+        try:
+            await self._commits.close()
+            await super().close()
+            await self._writer.dispose()
+        finally:
+            self._lock.release()
+
+    async def begin_campaign(self, draft: Draft) -> int:
+        """Store a campaign nobody sees yet, and return its id. Raises PlanError when the name is taken."""
+        return await self._commits.do(writes.begin_campaigns, draft)
+
+    async def add_plan(self, campaign_id: int, batches: Sequence[PlannedBatch], excluded: Sequence[Excluded]) -> None:
+        """Add batches and excluded rows to a campaign that is not visible yet."""
+        await self._commits.do(writes.add_plans, (campaign_id, batches, excluded))
+
+    async def publish_campaign(self, campaign_id: int, totals: PlanTotals) -> None:
+        """Make a completely planned campaign visible, in one commit."""
+        await self._commits.do(writes.publish, (campaign_id, totals))
+
+    async def discard_campaign(self, campaign_id: int) -> None:
+        """Remove a campaign that never became visible."""
+        await self._commits.do(writes.discard, campaign_id)
+
+    async def set_campaign_state(
+        self, campaign_id: int, state: CampaignState, reasons: Sequence[PauseReason] = (), detail: str = ""
+    ) -> None:
+        """Record what the campaign as a whole does now, and why."""
+        await self._commits.do(writes.set_states, (campaign_id, state, reasons, detail))
+
+    async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
+        """Set up to which batch the campaign may send; None: all of it."""
+        await self._commits.do(writes.release_withheld, (campaign_id, sendable))
+
+    async def claim_batches(self, campaign_id: int, *, limit: int, lease_until_s: float) -> list[Claim]:
+        """Take the right to up to `limit` planned batches, in their order."""
+        return await self._commits.do(writes.claim, (campaign_id, limit, self.owner, self.epoch, lease_until_s))
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Give claims back unsent: the batches are planned again. Claims lost meanwhile are left alone."""
+        await self._commits.do(writes.release, claims)
+
+    async def record_intent(
+        self, account: str, claim: Claim, *, started_at: datetime, omit: Sequence[str] = ()
+    ) -> Submitted:
+        """Make durable what is about to leave. Raises ClaimLost when the batch is not this claim's any more."""
+        return await self._commits.do(writes.record_intents, (account, claim, started_at, tuple(omit)))
+
+    async def record_outcome(
+        self,
+        account: str,
+        submitted: Submitted,
+        outcome: Outcome,
+        *,
+        finished_at: datetime,
+        then: BatchState,
+        charge: Decimal | None = None,
+    ) -> None:
+        """Store what the attempt came to, move the batch to `then`, and enter the charge, in one transaction."""
+        await self._commits.do(writes.record_outcomes, (account, submitted, outcome, finished_at, then, charge))
+
+    async def record_reading(self, account: str, balance: Balance, *, campaign_id: int | None) -> None:
+        """Enter a balance reading of the account."""
+        await self._commits.do(writes.record_readings, (account, balance, campaign_id))
+
+
+async def _charged(connection: AsyncConnection, where: ColumnElement[bool]) -> Decimal:
+    total = select(func.coalesce(func.sum(entry.c.points), Decimal(0))).where(where, entry.c.kind == "charge")
+    return Decimal((await connection.execute(total)).scalar_one())
+
+
+def _campaign_record(row: Row[Any]) -> CampaignRecord:
+    return CampaignRecord(
+        campaign_id=row.id,
+        name=row.name,
+        account=row.account,
+        profile=row.profile,
+        order_key=row.order_key,
+        plan_hash=row.plan_hash,
+        stored_state=CampaignState(row.state),
+        reasons=tuple(PauseReason(reason) for reason in json.loads(row.reasons)),
+        detail=row.detail,
+        rows=row.rows,
+        extra=row.extra,
+        recipients=row.recipients,
+        estimated=row.estimated,
+        sendable=row.sendable,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,72 @@
+"""Points add up: opening + top-ups − charges = closing + unexplained. Pure, over the account's readings in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+
+from engine.journal.port import Reading
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A stretch between two balance readings whose points do not add up. Positive: points are missing."""
+
+    begin: datetime
+    end: datetime
+    unexplained: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """The account's points over the readings given. None where no reading tells it."""
+
+    opening: Decimal | None
+    topped_up: Decimal
+    remaining: Decimal | None
+    unexplained: Decimal | None
+    intervals: tuple[Interval, ...]
+
+
+def add_up(readings: Sequence[Reading], *, charged_since: Decimal = ZERO) -> Points:
+    """Add up the readings; `charged_since` are the charges after the last one, which are expected to be gone already."""
+    known = [reading for reading in readings if reading.remaining is not None]
+    if not known:
+        return Points(opening=None, topped_up=ZERO, remaining=None, unexplained=None, intervals=())
+    intervals, topped_up = [], ZERO
+    for before, after in pairwise(known):
+        bought = _bought(before, after)
+        topped_up += bought
+        missing = _left(before) + bought - _charged_between(readings, before, after) - _left(after)
+        if missing:
+            intervals.append(Interval(begin=before.at, end=after.at, unexplained=missing))
+    return Points(
+        opening=known[0].remaining,
+        topped_up=topped_up,
+        remaining=_left(known[-1]) - charged_since,
+        unexplained=sum((interval.unexplained for interval in intervals), ZERO),
+        intervals=tuple(intervals),
+    )
+
+
+def _bought(before: Reading, after: Reading) -> Decimal:
+    """The size of a top-up: all points ever bought, then and now. A vendor that does not tell it tells no top-up."""
+    if before.send_total is None or after.send_total is None:
+        return ZERO
+    return max(ZERO, after.send_total - before.send_total)
+
+
+def _charged_between(readings: Sequence[Reading], before: Reading, after: Reading) -> Decimal:
+    # A reading without a number in between splits the charges; they all belong to this interval.
+    first, last = readings.index(before), readings.index(after)
+    return sum((reading.charged_since_last for reading in readings[first + 1 : last + 1]), ZERO)
+
+
+def _left(reading: Reading) -> Decimal:
+    assert reading.remaining is not None
+    return reading.remaining

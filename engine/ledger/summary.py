@@ -1,0 +1,126 @@
+"""A campaign in figures: the contract of `xinshi status --json`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from engine.journal.port import CampaignCounts, CampaignRecord, Tally
+from engine.ledger.points import Interval, Points
+from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
+
+_IN_FLIGHT = (BatchState.CLAIMED, BatchState.SUBMITTING)
+_SHOWN = ("planned", "in_flight", "accepted", "refused", "in_doubt", "cancelled", "expired")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignSummary:
+    """A campaign counted. Sum of `excluded` + sum of `recipients` == rows + extra. Points are None where not known."""
+
+    campaign: str
+    state: CampaignState
+    reasons: tuple[PauseReason, ...]
+    detail: str
+    rows: int
+    extra: int
+    excluded: dict[Exclusion, int]
+    recipients: dict[str, int]
+    batches: dict[str, int]
+    shortfall: int
+    words: dict[tuple[BatchState, str], int]  # refusals and doubts in words -> recipients
+    opening: Decimal | None
+    estimated: Decimal
+    charged: Decimal
+    remaining: Decimal | None
+    unexplained: Decimal | None
+    topped_up: Decimal
+    intervals: tuple[Interval, ...]
+    created_at: datetime
+
+    @property
+    def adds_up(self) -> bool:
+        """The law of conservation, from the counts."""
+        return sum(self.excluded.values()) + sum(self.recipients.values()) == self.rows + self.extra
+
+    def as_json(self) -> dict[str, Any]:
+        """The schema-1 object."""
+        return {
+            "schema": 1,
+            "campaign": self.campaign,
+            "state": self.state.value,
+            "reasons": [reason.value for reason in self.reasons],
+            "rows": self.rows,
+            "extra": self.extra,
+            "excluded": {reason.value: count for reason, count in self.excluded.items()},
+            "recipients": self.recipients,
+            "batches": self.batches,
+            "delivery": {"delivered": 0, "undelivered": 0, "unreported": self.recipients["accepted"]},
+            "points": {
+                "opening": number(self.opening),
+                "estimated": number(self.estimated),
+                "charged": number(self.charged),
+                "remaining": number(self.remaining),
+                "unexplained": number(self.unexplained),
+            },
+        }
+
+
+def number(points: Decimal | None) -> int | float | None:
+    """Points as JSON has them: whole where they are whole."""
+    if points is None:
+        return None
+    return int(points) if points == points.to_integral_value() else float(points)
+
+
+def summarise(record: CampaignRecord, counts: CampaignCounts, points: Points, *, is_running: bool) -> CampaignSummary:
+    """Put a campaign's figures together. `is_running`: a process owns the journal at this moment."""
+    state, reasons = _state(record, counts, is_running)
+    return CampaignSummary(
+        campaign=record.name,
+        state=state,
+        reasons=reasons,
+        detail=record.detail,
+        rows=record.rows,
+        extra=record.extra,
+        excluded=_excluded(counts),
+        recipients={word: sum(tally.recipients for tally in _tallies(counts, word)) for word in _SHOWN},
+        batches={word: sum(tally.batches for tally in _tallies(counts, word)) for word in (*_SHOWN, "split")},
+        shortfall=counts.shortfall,
+        words=counts.reasons,
+        opening=points.opening,
+        estimated=record.estimated,
+        charged=counts.charged,
+        remaining=points.remaining,
+        unexplained=points.unexplained,
+        topped_up=points.topped_up,
+        intervals=points.intervals,
+        created_at=record.created_at,
+    )
+
+
+def _state(
+    record: CampaignRecord, counts: CampaignCounts, is_running: bool
+) -> tuple[CampaignState, tuple[PauseReason, ...]]:
+    """`finished` is computed here and stored nowhere."""
+    if record.stored_state is CampaignState.CANCELLED:
+        return CampaignState.CANCELLED, ()
+    left = {state for state, tally in counts.states.items() if tally.batches}
+    if left.isdisjoint({BatchState.PLANNED, *_IN_FLIGHT}):
+        if BatchState.IN_DOUBT in left:
+            return CampaignState.PAUSED, (PauseReason.IN_DOUBT,)
+        return CampaignState.FINISHED, ()
+    if record.stored_state is CampaignState.RUNNING and not is_running:
+        return CampaignState.PAUSED, (PauseReason.STOPPED,)  # its process was killed
+    return record.stored_state, record.reasons
+
+
+def _tallies(counts: CampaignCounts, word: str) -> list[Tally]:
+    states = _IN_FLIGHT if word == "in_flight" else (BatchState(word),)
+    return [counts.states[state] for state in states if state in counts.states]
+
+
+def _excluded(counts: CampaignCounts) -> dict[Exclusion, int]:
+    shown = [reason for reason in Exclusion if reason in ALWAYS_SHOWN or reason in counts.excluded]
+    return {reason: counts.excluded.get(reason, 0) for reason in shown}

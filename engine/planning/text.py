@@ -1,0 +1,114 @@
+"""The final text of a campaign: signature, opt-out, and whether the gateway can take it at all.
+
+Source: gateway/protocol.md, Content and Length and billing.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Literal
+
+from engine.errors import PlanError
+from engine.model import Message
+from engine.planning.segments import segments, units
+
+SignaturePosition = Literal["front", "end", "none"]
+
+
+def compose(
+    text: str,
+    *,
+    signature: str | None,
+    signature_position: SignaturePosition,
+    signature_required: bool,
+    opt_out: str | None,
+    max_units: int,
+    extra_units: int = 0,
+    charset: str = "utf-8",
+) -> Message:
+    """Put signature, text and opt-out in the profile's order, each exactly once, and count what they cost.
+
+    `signature` with or without its 【】; "none": the channel adds it, so the text must not. `opt_out` is left away where the
+    text ends with it. `extra_units`: what the channel adds itself, counted in segments and limit. `max_units` in UTF-16 code
+    units. Raises PlanError: empty, too long, a second or misplaced 【】, no signature, characters the gateway cannot take.
+    """
+    body = text.replace("\r\n", "\n").strip()
+    if not body:
+        raise PlanError("the message has no text")
+    _refuse_unsendable(body + (signature or "") + (opt_out or ""))
+    sign, body = _parted(body, signature, signature_position)
+    if not body:
+        raise PlanError(f"the message has no text besides its signature {sign}")
+    if not sign and signature_required and signature_position != "none":
+        raise PlanError(
+            "the gateway wants a signature: give one with --signature, or begin the text with 【your brand】"
+        )
+    if opt_out and not body.endswith(opt_out):
+        body += opt_out
+    content = body + sign if signature_position == "end" else sign + body
+    _refuse_unencodable(content, charset)
+    length = units(content)
+    if length + extra_units > max_units:
+        added = f" and {extra_units} that the channel adds" if extra_units else ""
+        raise PlanError(f"the message is too long: {length} units{added}, the limit is {max_units}")
+    return Message(content=content, units=length, segments=segments(length + extra_units))
+
+
+def _parted(body: str, signature: str | None, position: SignaturePosition) -> tuple[str, str]:
+    """The signature in its brackets ("" for none) and the text without it."""
+    given = _bracketed(signature) if signature else ""
+    opening, closing = body.count("【"), body.count("】")
+    if position == "none":
+        if given or opening or closing:
+            raise PlanError(
+                "this channel adds the signature itself: leave --signature and 【】 away, or it stands there twice"
+            )
+        return "", body
+    if not opening and not closing:
+        return given, body
+    if opening != 1 or closing != 1 or body.index("】") < body.index("【"):
+        raise PlanError(
+            f"the text has {opening} 【 and {closing} 】; one pair marks the signature, write other brackets as () or []"
+        )
+    own, rest = _split_off(body, position)
+    if given and own != given:
+        raise PlanError(f"the text carries the signature {own}, asked for was {given}: leave one of them away")
+    return _bracketed(own), rest
+
+
+def _split_off(body: str, position: SignaturePosition) -> tuple[str, str]:
+    begin, end = body.index("【"), body.index("】") + 1
+    if position == "front" and begin == 0:
+        return body[:end], body[end:].lstrip()
+    if position == "end" and end == len(body):
+        return body[begin:], body[:begin].rstrip()
+    where = "beginning" if position == "front" else "end"
+    raise PlanError(
+        f"{body[begin:end]} does not stand at the {where} of the text, where this gateway expects the signature"
+    )
+
+
+def _bracketed(signature: str) -> str:
+    name = signature.strip().removeprefix("【").removesuffix("】").strip()
+    if not name or "【" in name or "】" in name:
+        raise PlanError(f"{signature!r} is no signature: give the brand, with or without one pair of 【】")
+    return f"【{name}】"
+
+
+def _refuse_unsendable(text: str) -> None:
+    """Control characters vanish or damage the request on their way; lone surrogates have no encoding at all."""
+    for at, sign in enumerate(text, start=1):
+        category = unicodedata.category(sign)
+        if (category == "Cc" and sign != "\n") or category == "Cs":
+            raise PlanError(f"the character U+{ord(sign):04X} at position {at} cannot be sent; remove it")
+
+
+def _refuse_unencodable(content: str, charset: str) -> None:
+    """Strictly: a replaced character would be a question mark on a million phones."""
+    try:
+        content.encode(charset)
+    except UnicodeEncodeError as exc:
+        sign = content[exc.start]
+        raise PlanError(
+            f"{sign!r} (U+{ord(sign):04X}, position {exc.start + 1}) does not exist in {charset}, the charset of this gateway"
+        ) from exc

@@ -1,0 +1,605 @@
+"""Opens, runs, drains, closes. The only module that knows every adapter.
+
+with Engine.open(settings): plan -> publish -> run          preview: plan without a journal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from engine.dispatch.finish import finish
+from engine.dispatch.pacing import GUARD_S, Pace, numbers_that_fit
+from engine.dispatch.pool import Pool, PoolEnd, Settled, Terms
+from engine.dispatch.retry import RetryPolicy, until_read
+from engine.errors import BalanceTooLow, GatewayError, JournalError, PlanError, Refused, SendRefused
+from engine.gateway.http import HttpGateway, Timeouts
+from engine.gateway.profile import Profile, load_profile
+from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage
+from engine.intake.files import ListFile, inspect
+from engine.intake.reader import read
+from engine.intake.rejects import RejectsFile
+from engine.intake.seen import Seen
+from engine.journal.lock import account_lock, is_held
+from engine.journal.opening import open_journal, read_journal
+from engine.journal.port import CampaignRecord, Draft, PlanTotals, SourceRecord
+from engine.journal.store import Reader, SqlJournal
+from engine.ledger.collector import Collector
+from engine.ledger.points import add_up
+from engine.ledger.summary import CampaignSummary, summarise
+from engine.model import Balance, CampaignState, Excluded, Message, Outcome, PauseReason, PlannedBatch
+from engine.planning.batching import Batcher, distinct_allowed
+from engine.planning.order import order_key, plan_hash
+from engine.planning.preview import PlanTally, forecast_s
+from engine.planning.text import compose
+from engine.settings import AccountSettings, Settings
+from engine.telemetry import hide, logger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOrder:
+    """What the operator asks for: this text, these people. `limit`: recipients released now, the rest stays planned."""
+
+    file: Path
+    text: str
+    column: str | None = None
+    encoding: str | None = None
+    campaign: str | None = None
+    signature: str | None = None
+    opt_out: str | None = None
+    allow_partial: bool = False
+    again: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A complete plan, for the preview and the sign-off. `campaign_id` is None where nothing was stored."""
+
+    campaign_id: int | None
+    name: str
+    order_key: str
+    plan_hash: str
+    message: Message
+    source: ListFile
+    tally: PlanTally
+    distinct: bool
+    balance: Balance | None
+    balance_problem: str
+    forecast_s: float
+    profile: Profile
+    account: AccountSettings
+    rejects: Path | None
+
+
+class Live:
+    """What the display shows while a run goes on. Written by the engine, read at the display's own pace."""
+
+    def __init__(self) -> None:
+        self.phase = "starting"
+        self.rows = 0
+        self.recipients = 0  # to send in this run
+        self.collector = Collector(opening=None)
+        self.recent = ""  # the last thing that went wrong, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """How a run is asked to end: gently, then at once."""
+
+    gently: asyncio.Event
+    now: asyncio.Event
+
+
+class Gate:
+    """One account's gateway with its settings: what can be asked without a journal."""
+
+    def __init__(self, settings: Settings, account: AccountSettings) -> None:
+        self.settings, self.account = settings, account
+        self.profile = load_profile(account.profile)
+        password = account.reveal_password()
+        hide(password)
+        self.http = HttpGateway(
+            profile=self.profile,
+            url=account.url,
+            credentials=Credentials(userid=account.userid, account=account.account, password=password),
+            timeouts=Timeouts(
+                connect_s=settings.timeouts.connect_s,
+                answer_s=settings.timeouts.answer_s,
+                keepalive_s=settings.timeouts.keepalive_s,
+            ),
+            in_flight=account.pace.in_flight,
+            clock=_now,
+        )
+        self.retry = RetryPolicy(
+            attempts=settings.retry.attempts, wait_s=settings.retry.wait_s, wait_max_s=settings.retry.wait_max_s
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, account_name: str) -> AsyncIterator[Gate]:
+        """Connectable, nothing asked yet. Raises SettingsError."""
+        gate = cls(settings, settings.for_account(account_name))
+        async with gate.http:
+            yield gate
+
+    async def balance(self) -> Balance:
+        """The points left. Raises GatewayError when the repeated reads were all in vain."""
+        return await until_read(self.http.balance, self.retry, asyncio.sleep)
+
+    async def check_keywords(self, text: str) -> KeywordAnswer:
+        """Whether the gateway finds forbidden words. Sends nothing. Raises GatewayError."""
+        return await until_read(lambda: self.http.check_keywords(text), self.retry, asyncio.sleep)
+
+
+async def preview(settings: Settings, account_name: str, order: SendOrder, live: Live) -> Plan:
+    """Plan without storing or sending anything. A balance that cannot be read is said, not raised."""
+    async with Gate.open(settings, account_name) as gate:
+        balance, problem = None, ""
+        try:
+            balance = await gate.balance()
+        except GatewayError as error:
+            problem = str(error)
+        return await _Planner(gate, order, live).plan(None, balance, problem)
+
+
+class Engine:
+    """The journal and one account's gateway, both owned, ready to plan and to run."""
+
+    def __init__(self, settings: Settings, gate: Gate, journal: SqlJournal) -> None:
+        self.settings, self.gate, self.journal = settings, gate, journal
+        self.account_key = gate.account.account_key
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, account_name: str) -> AsyncIterator[Engine]:
+        """Own the journal and the account. Raises SettingsError, JournalBusy, SchemaMismatch, JournalError."""
+        async with AsyncExitStack() as stack:
+            gate = await stack.enter_async_context(Gate.open(settings, account_name))
+            lock = account_lock(settings.state_dir, gate.account.account_key)
+            stack.callback(lock.release)
+            journal = await open_journal(settings.journal_path)
+            stack.push_async_callback(journal.close)
+            yield cls(settings, gate, journal)
+
+    async def known(self, order: SendOrder) -> CampaignRecord | None:
+        """The campaign this order already is, if any. Raises PlanError when its name belongs to another order."""
+        source = await asyncio.to_thread(inspect, order.file, column=order.column, encoding=order.encoding)
+        key = order_key(self.account_key, message_of(order, self.gate).content, [source.sha256])
+        if order.campaign is not None:
+            named = await self.journal.find_campaign(name=order.campaign)
+            if named is not None and (named.order_key != key or order.again):
+                raise PlanError(
+                    f"a campaign named {order.campaign!r} exists already, with another list, text or account; "
+                    "choose another name with --campaign"
+                )
+            if named is not None:
+                return named
+        if order.again:
+            return None
+        return await self.journal.find_campaign(account=self.account_key, order_key=key)
+
+    async def plan(self, order: SendOrder, live: Live) -> Plan:
+        """Store a complete plan that nobody sees yet.
+
+        Raises SendRefused (login, no answer), BalanceTooLow, IntakeError, PlanError; then nothing of it stays.
+        """
+        try:
+            balance = await self.gate.balance()
+        except GatewayError as error:
+            raise SendRefused(f"nothing was sent: the balance cannot be read: {error}") from error
+        plan = await _Planner(self.gate, order, live).plan(self.journal, balance, "")
+        try:
+            self._refuse_if_too_low(plan, order)
+        except BalanceTooLow:
+            await self.discard(plan)
+            raise
+        return plan
+
+    async def publish(self, plan: Plan) -> CampaignRecord:
+        """Make the plan a campaign, in one commit."""
+        assert plan.campaign_id is not None
+        totals = PlanTotals(
+            rows=plan.tally.rows, extra=plan.tally.extra, recipients=plan.tally.recipients, estimated=plan.tally.points
+        )
+        await self.journal.publish_campaign(plan.campaign_id, totals)
+        record = await self.journal.find_campaign(name=plan.name)
+        assert record is not None
+        return record
+
+    async def discard(self, plan: Plan) -> None:
+        """Forget a plan that was not published."""
+        if plan.campaign_id is not None:
+            await finish(self.journal.discard_campaign(plan.campaign_id))
+
+    async def run(
+        self, record: CampaignRecord, *, live: Live, stop: Stop, allow_partial: bool = False, limit: int | None = None
+    ) -> CampaignSummary:
+        """Send what is planned of a campaign, until nothing is left, a reason to pause, or a stop. Raises JournalError."""
+        end = await self._run(record, live, stop, allow_partial, limit)
+        state = CampaignState.RUNNING if end.reason is None else CampaignState.PAUSED
+        reasons = () if end.reason is None else (end.reason,)
+        await finish(self.journal.set_campaign_state(record.campaign_id, state, reasons, end.detail))
+        return await summary_of(self.journal, record.name, is_running=False)
+
+    async def _run(
+        self, record: CampaignRecord, live: Live, stop: Stop, allow_partial: bool, limit: int | None
+    ) -> PoolEnd:
+        if record.account != self.account_key:
+            raise PlanError(f"campaign {record.name!r} belongs to another account; choose it with --account")
+        left = await self.journal.planned_sizes(record.campaign_id)
+        if not left:
+            return PoolEnd()
+        messages = dict(enumerate(await self.journal.messages(record.campaign_id), 1))
+        try:
+            balance = await self.gate.balance()
+        except GatewayError as error:
+            return _not_readable(error)
+        await self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id)
+        release = _release(left, messages, balance, self.gate.profile, allow_partial=allow_partial, limit=limit)
+        if release.nothing:
+            return PoolEnd(reason=release.reason, detail=release.detail)
+        await self.journal.set_sendable(record.campaign_id, release.last_seq)
+        await self.journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
+        live.collector = Collector(opening=balance.remaining)
+        live.recipients, live.phase = release.recipients, "sending"
+        end = await (await self._pool(record, messages, live)).run(stop=stop.gently, stop_now=stop.now)
+        await self._closing_reading(record, live)
+        if end.reason is None and release.last_seq is not None:
+            return PoolEnd(reason=release.reason, detail=release.detail)
+        return end
+
+    async def _pool(self, record: CampaignRecord, messages: dict[int, Message], live: Live) -> Pool:
+        prepared = {seq: self.gate.http.prepare(message.content) for seq, message in messages.items()}
+        pace, profile, settings = self.gate.account.pace, self.gate.profile, self.settings
+        now = _now()
+        recent = await self.journal.starts_since(self.account_key, now - timedelta(seconds=profile.window_s + GUARD_S))
+
+        def note(settled: Settled) -> None:
+            outcome, decision = settled.outcome, settled.decision
+            live.collector.note(outcome, size=settled.submitted.size, then=decision.then, charge=decision.charge)
+            if outcome.reason:
+                live.recent = outcome.reason
+
+        return Pool(
+            Terms(
+                campaign_id=record.campaign_id,
+                account=self.account_key,
+                messages=messages,
+                in_flight=pace.in_flight,
+                price=profile.price_per_segment,
+                retry=self.gate.retry,
+                doubts_in_a_row=settings.breaker.doubts,
+                refusals_in_a_row=settings.breaker.refusals,
+                grace_s=settings.timeouts.grace_s,
+            ),
+            journal=self.journal,
+            send=_Sending(self.gate.http, prepared),
+            pace=Pace(
+                requests_per_second=pace.requests_per_second,
+                numbers_per_second=pace.numbers_per_second,
+                window_s=profile.window_s,
+                clock=time.monotonic,
+                earlier=[((now - at).total_seconds(), numbers) for at, numbers in recent],
+            ),
+            wall_clock=_now,
+            lease_clock=_boottime,
+            on_settled=note,
+        )
+
+    async def _closing_reading(self, record: CampaignRecord, live: Live) -> None:
+        """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
+        live.phase = "closing"
+        try:
+            async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
+                balance = await self.gate.http.balance()
+        except (GatewayError, TimeoutError) as error:
+            logger.warning("the closing balance could not be read", extra={"problem": str(error)})
+            return
+        await finish(self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id))
+
+    def _refuse_if_too_low(self, plan: Plan, order: SendOrder) -> None:
+        balance = plan.balance
+        if balance is None or balance.prepaid is False or balance.remaining is None or order.allow_partial:
+            return
+        needed = plan.tally.points
+        if order.limit is not None and plan.tally.recipients:
+            needed = needed * min(order.limit, plan.tally.recipients) / plan.tally.recipients
+        if needed > balance.remaining:
+            raise BalanceTooLow(
+                f"nothing was sent: the campaign needs {needed:,f} points and {balance.remaining:,f} are left "
+                f"({needed - balance.remaining:,f} too few); top up, or send what the balance reaches for with --allow-partial"
+            )
+
+
+class _Sending:
+    """Binds the prepared texts of one campaign to the gateway."""
+
+    def __init__(self, http: HttpGateway, prepared: dict[int, PreparedMessage]) -> None:
+        self._http, self._prepared = http, prepared
+
+    async def __call__(self, message_seq: int, mobiles: str, size: int, /) -> Outcome:
+        return await self._http.send(self._prepared[message_seq], mobiles, batch_size=size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Release:
+    """How far a run may go: up to `last_seq` (None: to the end), and why not further."""
+
+    last_seq: int | None
+    recipients: int
+    reason: PauseReason | None = None
+    detail: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        return self.recipients == 0
+
+
+def _release(
+    left: Sequence[tuple[int, int, int]],
+    messages: dict[int, Message],
+    balance: Balance,
+    profile: Profile,
+    *,
+    allow_partial: bool,
+    limit: int | None,
+) -> _Release:
+    """Whole batches, in order, as far as the balance of a prepaid account and the limit reach.
+
+    `left` are (seq, size, message seq) of the planned batches.
+    """
+    points = balance.remaining if balance.prepaid is not False else None
+    whole = sum(size for _, size, _ in left)
+    cost = sum((Decimal(size * messages[m].segments) * profile.price_per_segment for _, size, m in left), Decimal(0))
+    reach, last, reason, spent = 0, 0, None, Decimal(0)
+    for seq, size, message in left:
+        price = Decimal(size * messages[message].segments) * profile.price_per_segment
+        if limit is not None and reach + size > limit:
+            reason = PauseReason.LIMIT
+        elif points is not None and spent + price > points:
+            reason = PauseReason.BALANCE
+        if reason is not None:
+            break
+        reach, last, spent = reach + size, seq, spent + price
+    if reason is None:
+        return _Release(last_seq=None, recipients=whole)
+    if reason is PauseReason.LIMIT:
+        return _Release(last_seq=last, recipients=reach, reason=reason, detail=f"{whole - reach:,} recipients wait")
+    detail = f"{cost:,f} points are needed, {points:,f} are left; {whole - reach:,} recipients wait for a top-up"
+    if not allow_partial:
+        return _Release(last_seq=0, recipients=0, reason=reason, detail=detail)
+    return _Release(last_seq=last, recipients=reach, reason=reason, detail=detail)
+
+
+class _Planner:
+    """Row -> Recipient -> Batch, streaming: reading runs in a thread while the part before is being stored."""
+
+    def __init__(self, gate: Gate, order: SendOrder, live: Live) -> None:
+        self._gate, self._order, self._live = gate, order, live
+
+    async def plan(self, journal: SqlJournal | None, balance: Balance | None, problem: str) -> Plan:
+        order, gate, live = self._order, self._gate, self._live
+        live.phase = "reading"
+        message = message_of(order, gate)
+        gate.http.prepare(message.content)  # an unencodable character is found now, not at the first batch
+        source = await asyncio.to_thread(inspect, order.file, column=order.column, encoding=order.encoding)
+        key = order_key(gate.account.account_key, message.content, [source.sha256])
+        name = order.campaign or await _free_name(journal, f"{order.file.stem}-{key[:6]}")
+        distinct = distinct_allowed(
+            gate.settings.batch.distinct_sizes,
+            prepaid=None if balance is None else balance.prepaid,
+            exclusive=gate.account.exclusive,
+            max_recipients=_batch_size(gate),
+        )
+        batcher = Batcher(_batch_size(gate), distinct=distinct)
+        tally = PlanTally(message, price=gate.profile.price_per_segment)
+        digest = plan_hash(key, _signed_off(gate, order))
+        draft = Draft(
+            name=name,
+            account=gate.account.account_key,
+            profile=gate.profile.name,
+            order_key=key,
+            plan_hash=digest,
+            messages=[message],
+            sources=[_source_record(source)],
+            created_at=_now(),
+        )
+        rejects = RejectsFile(gate.settings.journal_path.parent / f"{name}_xinshi_rejects.csv")
+        campaign_id = None if journal is None else await journal.begin_campaign(draft)
+        try:
+            with rejects:
+                await self._stream(_parts(source, batcher, tally, rejects, live), journal, campaign_id)
+            _refuse_nobody(order, tally)
+        except BaseException:
+            if journal is not None and campaign_id is not None:
+                with suppress(JournalError):
+                    await finish(journal.discard_campaign(campaign_id))
+            raise
+        pace = gate.account.pace
+        return Plan(
+            campaign_id=campaign_id,
+            name=name,
+            order_key=key,
+            plan_hash=digest,
+            message=message,
+            source=source,
+            tally=tally,
+            distinct=distinct,
+            balance=balance,
+            balance_problem=problem,
+            forecast_s=forecast_s(
+                tally.batches,
+                tally.recipients,
+                requests_per_second=pace.requests_per_second,
+                numbers_per_second=pace.numbers_per_second,
+                window_s=gate.profile.window_s,
+                in_flight=pace.in_flight,
+            ),
+            profile=gate.profile,
+            account=gate.account,
+            rejects=rejects.path if rejects.written else None,
+        )
+
+    async def _stream(
+        self,
+        parts: Iterator[tuple[list[PlannedBatch], list[Excluded]]],
+        journal: SqlJournal | None,
+        campaign_id: int | None,
+    ) -> None:
+        coming = asyncio.ensure_future(asyncio.to_thread(next, parts, None))
+        try:
+            while (part := await coming) is not None:
+                coming = asyncio.ensure_future(asyncio.to_thread(next, parts, None))
+                if journal is not None and campaign_id is not None:
+                    await journal.add_plan(campaign_id, *part)
+        finally:
+            with suppress(Exception):  # the first failure is the one to tell
+                await finish(_done(coming))
+
+
+def _parts(
+    source: ListFile, batcher: Batcher, tally: PlanTally, rejects: RejectsFile, live: Live
+) -> Iterator[tuple[list[PlannedBatch], list[Excluded]]]:
+    """The plan in stretches: batches and excluded rows, counted and the rows written to the rejects file. Blocks."""
+    for chunk in read(source, seen=Seen()):
+        tally.add_chunk(chunk)
+        rejects.add(chunk.excluded)
+        batches = batcher.add(chunk)
+        for batch in batches:
+            tally.add_batch(batch)
+        live.rows = tally.rows
+        yield batches, chunk.excluded
+    last = batcher.finish()
+    for batch in last:
+        tally.add_batch(batch)
+    yield last, []
+
+
+def _refuse_nobody(order: SendOrder, tally: PlanTally) -> None:
+    if not tally.recipients:
+        raise PlanError(f"{order.file}: none of its {tally.rows:,} rows holds a number that can be sent to")
+
+
+async def _done(task: asyncio.Future[Any]) -> None:
+    await asyncio.wait([task])
+
+
+def message_of(order: SendOrder, gate: Gate) -> Message:
+    """The final text of an order. Raises PlanError."""
+    profile, account = gate.profile, gate.account
+    return compose(
+        order.text,
+        signature=order.signature or account.signature or None,
+        signature_position=profile.signature_position.value,
+        signature_required=profile.signature_required,
+        opt_out=None if profile.opt_out_by_channel else order.opt_out or account.opt_out or None,
+        max_units=profile.max_content_units,
+        extra_units=profile.extra_units,
+        charset=profile.request_charset.value,
+    )
+
+
+async def _free_name(journal: Reader | None, wanted: str) -> str:
+    """The name for a campaign that was given none: `wanted`, or with a number behind it when the same order comes again."""
+    name, again = wanted, 1
+    while journal is not None and await journal.find_campaign(name=name) is not None:
+        again += 1
+        name = f"{wanted}-{again}"
+    return name
+
+
+def _batch_size(gate: Gate) -> int:
+    """Recipients a batch. Raises PlanError where gateway or pace cannot take so many."""
+    wanted, most = gate.settings.batch.max_recipients, gate.profile.max_recipients
+    if wanted > most:
+        raise PlanError(
+            f"batch.max_recipients is {wanted}, and the profile {gate.profile.name!r} takes at most {most} numbers a request; "
+            "with your vendor's word, raise max_recipients in a profile of your own"
+        )
+    fits = numbers_that_fit(gate.account.pace.numbers_per_second, gate.profile.window_s)
+    if fits is not None and wanted > fits:
+        raise PlanError(
+            f"a batch of {wanted} never fits the pace of {gate.account.pace.numbers_per_second:g} numbers a second; "
+            f"set batch.max_recipients to {fits} at most"
+        )
+    return wanted
+
+
+def _signed_off(gate: Gate, order: SendOrder) -> dict[str, str | int | float | None]:
+    """What the plan hash covers beside the order key."""
+    pace = gate.account.pace
+    return {
+        "profile": gate.profile.name,
+        "requests_per_second": pace.requests_per_second,
+        "numbers_per_second": pace.numbers_per_second,
+        "in_flight": pace.in_flight,
+        "max_recipients": gate.settings.batch.max_recipients,
+        "limit": order.limit,
+        "screening": 1,
+    }
+
+
+def _source_record(source: ListFile) -> SourceRecord:
+    return SourceRecord(
+        path=str(source.path.resolve()),
+        sha256=source.sha256,
+        size=source.size,
+        encoding=source.encoding,
+        number_column=source.column_label,
+    )
+
+
+def _not_readable(error: GatewayError) -> PoolEnd:
+    reason = PauseReason.CREDENTIALS if isinstance(error, Refused) else PauseReason.UNREACHABLE
+    return PoolEnd(reason=reason, detail=f"the balance cannot be read: {error}")
+
+
+async def summary_of(journal: Reader, name: str, *, is_running: bool) -> CampaignSummary:
+    """A campaign in figures. Raises PlanError when there is none of that name."""
+    record = await journal.find_campaign(name=name)
+    if record is None:
+        names = ", ".join(known.name for known in await journal.campaigns()) or "none yet"
+        raise PlanError(f"there is no campaign named {name!r} in this journal; there are: {names}")
+    readings = await journal.readings(record.account, campaign_id=record.campaign_id)
+    points = add_up(readings, charged_since=await journal.charged_since_reading(record.account))
+    return summarise(record, await journal.counts(record.campaign_id), points, is_running=is_running)
+
+
+async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
+    """One campaign, or all of them, looked at from beside. Raises JournalError, PlanError."""
+    journal = await read_journal(settings.journal_path)
+    try:
+        running = is_held(settings.journal_path)
+        names = [name] if name is not None else [record.name for record in await journal.campaigns()]
+        return [await summary_of(journal, each, is_running=running) for each in names]
+    finally:
+        await journal.close()
+
+
+def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run an async command on uvloop, where there is one. Returns its exit code."""
+    try:
+        import uvloop
+    except ImportError:  # not on this platform
+        factory = None
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _boottime() -> float:
+    """Seconds on a clock that goes on while the machine is suspended, so that a lease ends in a closed laptop too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

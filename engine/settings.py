@@ -1,0 +1,647 @@
+"""The checked settings: file < environment < flag.
+
+Nobody else reads the settings file or the environment, and nobody else knows pydantic. What comes out is frozen.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import ipaddress
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from engine.errors import SettingsError
+
+PREFIX = "XINSHI_"
+CONFIG_VARIABLE = "XINSHI_CONFIG"
+DEFAULT_ACCOUNT = "default"
+
+# gateway/protocol.md, Lost answers: the server's own limit for a request is often 110 s.
+SERVER_LIMIT_S = 110
+
+# Where the flag is not the key's own name with dashes.
+_FLAGS = {"journal.url": "--journal", "batch.max_recipients": "--batch-size", "account.signature": "--signature"}
+
+Key = tuple[str, ...]  # ("pace", "in_flight")
+
+
+def _no_boolean(value: object) -> object:
+    """Refuse true and false where a number is meant; pydantic would read them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean")  # noqa: TRY004  pydantic turns only ValueError into a problem
+    return value
+
+
+def _base_url(text: str) -> str:
+    """Check the gateway's address and bring it to one spelling, because the account's key is made from it."""
+    parts = urlsplit(text.strip())
+    port = parts.port  # raises ValueError above 65535
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("no http or https address")
+    if "@" in parts.netloc or parts.query or parts.fragment or parts.path.lower().endswith(".aspx"):
+        raise ValueError("more than an address")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return SplitResult(
+        parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""
+    ).geturl()
+
+
+Number = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_no_boolean)]
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]  # any of them fits in a variable's name
+
+
+class _Section(BaseModel):
+    """One table of the file. A field's description says what is allowed; it ends in the problem's text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+
+class _Account(_Section):
+    url: Annotated[str, AfterValidator(_base_url)] = Field(
+        default="http://127.0.0.1:8888",
+        description="an address like http://host:port, without user, password, /sms.aspx or parameters",
+    )
+    userid: str = Field(default="12", description="text in quotes, the enterprise id (may be empty)")
+    account: str = Field(default="demo", description="text in quotes")
+    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
+    password_file: str = Field(default="", description="the path of a file that only you may read")
+    profile: str = Field(
+        default="standard", min_length=1, description="standard, gbk, signed, json or the path of a .toml file"
+    )
+    exclusive: bool = Field(default=True, description="true or false")
+    signature: str = Field(default="", description="text in quotes")
+    opt_out: str = Field(default="", description="text in quotes")
+
+
+class PaceSettings(_Section):
+    """How fast one account may be used. 0 is no limit; `requests_per_second` may be below 1."""
+
+    requests_per_second: Number = Field(
+        default=10, le=10_000, description="a number from 0 (no limit) to 10000, decimals allowed"
+    )
+    numbers_per_second: Number = Field(default=0, le=10_000_000, description="a number from 0 (no limit) to 10000000")
+    in_flight: Count = Field(default=16, ge=1, le=1000, description="a whole number from 1 to 1000")
+
+
+class BatchSettings(_Section):
+    """How recipients are cut into requests."""
+
+    max_recipients: Count = Field(default=100, ge=1, le=1000, description="a whole number from 1 to 1000")
+    distinct_sizes: Literal["auto"] | bool = Field(default="auto", description='"auto", true or false')
+
+
+class TimeoutSettings(_Section):
+    """How long the engine waits for the gateway, in seconds."""
+
+    connect_s: Number = Field(default=5, gt=0, le=300, description="seconds above 0, at most 300")
+    answer_s: Number = Field(default=30, gt=0, le=600, description="seconds above 0, at most 600")
+    grace_s: Number = Field(default=20, le=3600, description="seconds from 0 to 3600")
+    keepalive_s: Number = Field(default=10, le=3600, description="seconds from 0 to 3600")
+
+
+class SettlementSettings(_Section):
+    """How patient the settlement of doubts is, in seconds."""
+
+    min_age_s: Number = Field(default=180, le=604_800, description="seconds from 0 to 604800 (a week)")
+    balance_settle_s: Number = Field(default=5, le=3600, description="seconds from 0 to 3600")
+
+
+class TrackingSettings(_Section):
+    """How often reports and replies are fetched."""
+
+    enabled: bool = Field(default=True, description="true or false")
+    report_interval_s: Number = Field(default=30, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
+    reply_interval_s: Number = Field(default=60, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
+    report_horizon_h: Number = Field(default=72, gt=0, le=8760, description="hours above 0, at most 8760 (a year)")
+
+
+class RetrySettings(_Section):
+    """How often and after which wait, in seconds, something is tried again that surely was not sent."""
+
+    attempts: Count = Field(default=5, ge=1, le=100, description="a whole number from 1 to 100")
+    wait_s: Number = Field(default=0.5, le=3600, description="seconds from 0 to 3600")
+    wait_max_s: Number = Field(default=10, le=3600, description="seconds from 0 to 3600")
+
+
+class BreakerSettings(_Section):
+    """How many in a row pause the campaign."""
+
+    doubts: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
+    refusals: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
+
+
+class _Journal(_Section):
+    url: str = Field(default="", description="a path or sqlite:///absolute/path; empty for the user's state folder")
+
+
+class _NamedAccount(_Account):
+    """A further account. Nothing that names it has a default: a forgotten line must not send through another one."""
+
+    url: Annotated[str, AfterValidator(_base_url)] = Field(description=str(_Account.model_fields["url"].description))
+    userid: str = Field(description=str(_Account.model_fields["userid"].description))
+    account: str = Field(description=str(_Account.model_fields["account"].description))
+    pace: PaceSettings = PaceSettings()
+
+
+class _Document(BaseSettings):
+    """The whole file, with the environment and the flags laid over it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    account: _Account = _Account()
+    accounts: dict[AccountName, _NamedAccount] = Field(
+        default={}, description="a name of a-z, 0-9 and _, beginning with a letter"
+    )
+    pace: PaceSettings = PaceSettings()
+    batch: BatchSettings = BatchSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    settlement: SettlementSettings = SettlementSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    journal: _Journal = _Journal()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what it is given: `load_settings` lays the sources over each other, so that a problem can name its own."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """One login with its pace. `url` has no slash at its end; `profile` is a built-in name or an absolute path."""
+
+    name: str
+    url: str
+    userid: str
+    account: str
+    profile: str
+    exclusive: bool
+    signature: str
+    opt_out: str
+    pace: PaceSettings
+    password: SecretStr | None = field(repr=False)
+
+    @property
+    def account_key(self) -> str:
+        """Sixteen hex digits that name the login at the gateway: for locks and the ledger, whatever the file calls it."""
+        return hashlib.sha256("\n".join((self.url, self.userid, self.account)).encode()).hexdigest()[:16]
+
+    def reveal_password(self) -> str:
+        """Give the password in clear, for the wire alone. Raises SettingsError when none is set."""
+        if self.password is None:
+            table = "account" if self.name == DEFAULT_ACCOUNT else f"accounts.{self.name}"
+            variable = _variable((*table.split("."), "password"))
+            raise SettingsError(f"{table}: no password; set {variable}, or password_file in the settings file")
+        return self.password.get_secret_value()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the operator can set. `file` is the settings file that was read, None when there was none."""
+
+    file: Path | None
+    accounts: Mapping[str, AccountSettings]
+    pace: PaceSettings
+    batch: BatchSettings
+    timeouts: TimeoutSettings
+    settlement: SettlementSettings
+    tracking: TrackingSettings
+    retry: RetrySettings
+    breaker: BreakerSettings
+    journal_path: Path
+    state_dir: Path  # the user's: locks per account live here
+    warnings: tuple[str, ...]
+
+    def for_account(self, name: str = DEFAULT_ACCOUNT) -> AccountSettings:
+        """Find an account by its name in the settings. Raises SettingsError with the nearest name."""
+        if name in self.accounts:
+            return self.accounts[name]
+        place = "the settings" if self.file is None else str(self.file)
+        raise SettingsError(f"--account {name}: no such account in {place}{_hint(name, list(self.accounts))}")
+
+
+def load_settings(
+    config: Path | None = None, *, overrides: Mapping[str, object], environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read and check everything. Raises SettingsError that lists all problems, one a line, each with its source.
+
+    `overrides` are the flags by dotted key (`{"batch.max_recipients": 50}`); None means the flag was not given.
+    The file is `config`, else the one XINSHI_CONFIG names, else xinshi.toml in the user's configuration folder if it
+    exists. Relative paths in it are relative to it; in variables and flags, to the working directory.
+    """
+    environ = os.environ if environ is None else environ
+    path = _settings_file(config, environ)
+    problems: list[str] = []
+    layers = (
+        _read_flags(overrides),
+        _read_environment(environ, problems),
+        _Layer({}, str) if path is None else _read_file(path, problems),
+    )
+    joined: dict[str, Any] = {}
+    for layer in reversed(layers):
+        _lay_over(joined, layer.values)
+    _fetch_passwords(joined, layers, problems)
+    document = _validate(joined, layers, problems)
+    if document is not None:
+        problems += [f"{_place(key, layers)}{problem}" for key, problem in _contradictions(document)]
+    if problems or document is None:
+        raise SettingsError("\n".join(problems))
+    return _settings(document, path, _user_folder(environ, "XDG_STATE_HOME", ".local/state"))
+
+
+# ── where it comes from ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One source: nested values, and how a key of it is called where the operator wrote it."""
+
+    values: dict[str, Any]
+    name: Callable[[Key], str]
+
+    def holds(self, key: Key) -> bool:
+        value: object = self.values
+        for part in key:
+            if not isinstance(value, dict) or part not in value:
+                return False
+            value = value[part]
+        return True
+
+
+def _settings_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if config is None and environ.get(CONFIG_VARIABLE):
+        config = Path(environ[CONFIG_VARIABLE])
+    if config is not None:
+        return config.expanduser().absolute()
+    usual = _user_folder(environ, "XDG_CONFIG_HOME", ".config") / "xinshi.toml"
+    return usual if os.path.exists(usual) else None  # Path.exists raises where the folder is closed to us
+
+
+def _user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path:
+    """The user's xinshi folder. The XDG rules say that a relative value is to be ignored."""
+    given = Path(environ.get(variable, ""))
+    home = Path(environ.get("HOME") or os.path.expanduser("~"))
+    folder = given if given.is_absolute() else home / usual
+    if not folder.is_absolute():
+        raise SettingsError(f"{variable}: neither it nor HOME names a folder; set one of them")
+    return folder / "xinshi"
+
+
+def _read_file(path: Path, problems: list[str]) -> _Layer:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")  # Windows editors put a byte order mark in front
+        values = tomllib.loads(text)
+    except OSError as exc:
+        raise SettingsError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{path}: is not UTF-8 (byte {exc.start + 1})") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"{path}: is not valid TOML: {exc}") from exc
+    for key, table in _account_tables(values):
+        if table.pop("password", None) is not None:
+            problems.append(
+                f"{path}: {_dotted((*key, 'password'))}: a password does not belong in this file, which gets copied and"
+                f" committed; set {_variable((*key, 'password'))}, or password_file to a file that only you may read"
+            )
+    for name in [name for name in values if name.startswith("_")]:  # BaseSettings would take them for its own options
+        del values[name]
+        problems.append(f"{path}: {name}: unknown key")
+    _anchor(values, path.parent)
+    return _Layer(values, lambda key: f"{path}: {_dotted(key)}")
+
+
+def _read_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer:
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name != CONFIG_VARIABLE}
+    known = {name: value for name, value in ours.items() if _is_key(_key_of(name))}
+    variables = [_variable(key) for key in _keys(_Document)]
+    for name in sorted(ours.keys() - known.keys()):
+        key = _key_of(name)
+        same_account = [_variable((*key[:2], *leaf)) for leaf in _keys(_NamedAccount)] if key[0] == "accounts" else []
+        problems.append(f"{name}: unknown variable{_hint(name, same_account + variables)}")
+    source = EnvSettingsSource(_Document)
+    source.env_vars = {name.lower(): value for name, value in known.items()}
+    values = source()
+    _anchor(values, Path.cwd())
+    return _Layer(values, _variable)
+
+
+def _read_flags(overrides: Mapping[str, object]) -> _Layer:
+    values: dict[str, Any] = {}
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        table = values
+        for parent in parents if value is not None else ():
+            table = table.setdefault(parent, {})
+        if value is not None:
+            table[last] = str(value) if isinstance(value, Path) else value
+    _anchor(values, Path.cwd())
+    return _Layer(values, _flag)
+
+
+def _anchor(values: dict[str, Any], base: Path) -> None:
+    """Make the paths in one source absolute, while it is known what they are relative to."""
+    for _, table in _account_tables(values):
+        if isinstance(file := table.get("password_file"), str) and file:
+            table["password_file"] = _absolute(file, base)
+        if isinstance(profile := table.get("profile"), str) and ("/" in profile or profile.endswith(".toml")):
+            table["profile"] = _absolute(profile, base)
+    journal = values.get("journal")
+    if isinstance(journal, dict) and isinstance(url := journal.get("url"), str) and url and ":/" not in url:
+        journal["url"] = _absolute(url, base)
+
+
+def _absolute(path: str, base: Path) -> str:
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError:  # ~somebody who does not exist: the file will be reported as missing
+        expanded = Path(path)
+    return os.path.normpath(base / expanded)
+
+
+def _account_tables(values: Mapping[str, Any]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    if isinstance(values.get("account"), dict):
+        yield ("account",), values["account"]
+    named = values.get("accounts")
+    for name, table in named.items() if isinstance(named, dict) else ():
+        if isinstance(table, dict):
+            yield ("accounts", name), table
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for name, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(name), dict):
+            _lay_over(below[name], value)
+        else:
+            below[name] = copy.deepcopy(value)  # a source must stay what it was, to tell where a value came from
+
+
+# ── passwords ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fetch_passwords(joined: dict[str, Any], layers: tuple[_Layer, ...], problems: list[str]) -> None:
+    """Read the password files of the accounts that have no password from a variable."""
+    for key, table in _account_tables(joined):
+        file = table.get("password_file")
+        if isinstance(file, str) and file and "password" not in table:
+            try:
+                table["password"] = _read_password(Path(file))
+            except ValueError as exc:
+                problems.append(f"{_place((*key, 'password_file'), layers)}: {file}: {exc}")
+
+
+def _read_password(path: Path) -> str:
+    """Read one line that nobody else may read. Raises ValueError, whose text never holds any of the content."""
+    try:
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            raise ValueError(f"others may read it; run: chmod 600 '{path}'")
+        password = path.read_bytes().decode("utf-8-sig").rstrip("\r\n")
+    except OSError as exc:
+        raise ValueError(f"cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None  # the cause would carry the bytes
+    if not password:
+        raise ValueError("is empty")
+    if "\n" in password:
+        raise ValueError("has more than one line")
+    return password
+
+
+# ── what is wrong with it ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _validate(joined: dict[str, Any], layers: tuple[_Layer, ...], problems: list[str]) -> _Document | None:
+    try:
+        return _Document(**joined)
+    except ValidationError as exc:
+        # A union reports once for each of its members; the operator wrote one value.
+        found = exc.errors(include_url=False, include_context=False)
+        problems += dict.fromkeys(_problem(error, joined, layers) for error in found)
+        return None
+
+
+def _problem(error: ErrorDetails, joined: Mapping[str, Any], layers: tuple[_Layer, ...]) -> str:
+    key = tuple(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{_place(key, layers)}: unknown key{_nearest_key(key)}"
+    if error["type"] == "missing":
+        return f"{_place(key[:-1], layers)}: {key[-1]} is missing; it must be {_allowed(key)}"
+    if key[-1] == "[key]":
+        key = key[:-1]
+        return f"{_place(key, layers)}: must be {_allowed(key[:1])}"
+    key = _trimmed(key)
+    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{_place(key, layers)}: must be a table, [{_dotted(key)}]"
+    return f"{_place(key, layers)}{_shown(key, joined)}: must be {_allowed(key)}"
+
+
+def _place(key: Key, layers: tuple[_Layer, ...]) -> str:
+    """How the operator wrote this key, in the highest source that has it."""
+    return next((layer.name(key) for layer in layers if layer.holds(key)), _dotted(key))
+
+
+def _shown(key: Key, joined: Mapping[str, Any]) -> str:
+    """The value as it was given, unless it is or may hold a secret."""
+    value: Any = joined
+    for part in key:
+        value = value[part]
+    if key[-1] == "password" or (key[-1] == "url" and "@" in str(value)):
+        return ""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return f" = {text if len(text) <= 80 else text[:79] + '…'}"
+
+
+def _contradictions(document: _Document) -> Iterator[tuple[Key, str]]:
+    """What no single key shows: the key and the rest of the sentence."""
+    if DEFAULT_ACCOUNT in document.accounts:
+        yield ("accounts", DEFAULT_ACCOUNT), ": this name is taken by [account]; choose another"
+    retry = document.retry
+    if retry.wait_max_s < retry.wait_s:
+        yield ("retry", "wait_max_s"), f" = {retry.wait_max_s:g}: must be at least retry.wait_s = {retry.wait_s:g}"
+    limit = document.batch.max_recipients
+    paces: dict[Key, PaceSettings] = {("pace",): document.pace}
+    paces |= {("accounts", name, "pace"): section.pace for name, section in document.accounts.items()}
+    for key, pace in paces.items():
+        if 0 < pace.numbers_per_second < limit:
+            given = f"{pace.numbers_per_second:g}"
+            mend = "lower batch.max_recipients, or set 0 for no limit"
+            yield (
+                (*key, "numbers_per_second"),
+                f" = {given}: a batch of batch.max_recipients = {limit} would never be within it; {mend}",
+            )
+    try:
+        _journal_path(document.journal.url, Path("/"))
+    except ValueError:
+        key = ("journal", "url")
+        yield key, f' = "{document.journal.url}": must be {_allowed(key)}'
+
+
+def _warnings(settings: _Document, accounts: Mapping[str, AccountSettings]) -> Iterator[str]:
+    needed_s = settings.timeouts.answer_s + SERVER_LIMIT_S
+    if needed_s > settings.settlement.min_age_s:
+        yield (
+            f"settlement.min_age_s = {settings.settlement.min_age_s:g} is below timeouts.answer_s + {SERVER_LIMIT_S} ="
+            f" {needed_s:g}: a slow gateway may still take a batch that was already settled as not taken."
+        )
+    for account in accounts.values():
+        if account.url.startswith("http://") and not _is_loopback(account.url):
+            yield f'Account "{account.name}" speaks http: its password and every number cross the network in clear.'
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+# ── keys and their names ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(key)
+
+
+def _variable(key: Key) -> str:
+    return PREFIX + "__".join(key).upper()
+
+
+def _key_of(variable: str) -> Key:
+    return tuple(variable.removeprefix(PREFIX).lower().split("__"))
+
+
+def _flag(key: Key) -> str:
+    return _FLAGS.get(_dotted(key), "--" + "-".join(key).replace("_", "-"))
+
+
+def _keys(model: type[BaseModel]) -> Iterator[Key]:
+    """Every key that takes a value, in the order of the sample. Those of named accounts are left out."""
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from ((name, *key) for key in _keys(info.annotation))
+        elif name != "accounts":
+            yield (name,)
+
+
+def _is_key(key: Key) -> bool:
+    return (len(key) > 2 and key[0] == "accounts" and key[2:] in _keys(_NamedAccount)) or key in _keys(_Document)
+
+
+def _table(key: Key) -> type[BaseModel]:
+    """The model of the table that holds this key."""
+    model: type[BaseModel] = _Document
+    named = len(key) > 2 and key[0] == "accounts"
+    if named:
+        model = _NamedAccount
+    for part in key[2:-1] if named else key[:-1]:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return model
+
+
+def _allowed(key: Key) -> str:
+    """What a key takes, in words."""
+    return str(_table(key).model_fields[key[-1]].description)
+
+
+def _trimmed(key: Key) -> Key:
+    """Drop what pydantic appends for the member of a union."""
+    return next((key[:length] for length in range(len(key), 0, -1) if _is_key(key[:length])), key)
+
+
+def _nearest_key(key: Key) -> str:
+    """Suggest a neighbour in the same table, else the same name in another table, else what the table knows."""
+    neighbours = [name for name in _table(key).model_fields if name != "password"]
+    if near := get_close_matches(key[-1], neighbours, n=1):
+        return f"; did you mean {near[0]}?"
+    elsewhere = [_dotted(found) for found in _keys(_Document) if found[-1] == key[-1]]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known are {', '.join(neighbours)}"
+
+
+def _hint(name: str, candidates: list[str]) -> str:
+    near = get_close_matches(name, candidates, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+# ── what comes out ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _settings(document: _Document, path: Path | None, state_dir: Path) -> Settings:
+    accounts = {DEFAULT_ACCOUNT: _account(DEFAULT_ACCOUNT, document.account, document.pace)}
+    for name, section in document.accounts.items():
+        own = section.pace.model_dump(exclude_unset=True)
+        accounts[name] = _account(name, section, document.pace.model_copy(update=own))
+    return Settings(
+        file=path,
+        accounts=accounts,
+        pace=document.pace,
+        batch=document.batch,
+        timeouts=document.timeouts,
+        settlement=document.settlement,
+        tracking=document.tracking,
+        retry=document.retry,
+        breaker=document.breaker,
+        journal_path=_journal_path(document.journal.url, state_dir),
+        state_dir=state_dir,
+        warnings=tuple(_warnings(document, accounts)),
+    )
+
+
+def _account(name: str, section: _Account, pace: PaceSettings) -> AccountSettings:
+    return AccountSettings(
+        name=name,
+        url=section.url,
+        userid=section.userid,
+        account=section.account,
+        profile=section.profile,
+        exclusive=section.exclusive,
+        signature=section.signature,
+        opt_out=section.opt_out,
+        pace=pace,
+        password=section.password,
+    )
+
+
+def _journal_path(url: str, state_dir: Path) -> Path:
+    """Turn the journal's address into a file. Raises ValueError for a database the engine cannot keep it in."""
+    if not url:
+        return state_dir / "xinshi.db"
+    if url.startswith("sqlite:///"):  # people write three slashes or four
+        return Path("/" + url.removeprefix("sqlite:///").lstrip("/"))
+    if ":/" in url:
+        raise ValueError(url)
+    return Path(url)
