@@ -16,7 +16,7 @@ Expected results are values (see `Outcome` in model.py); these are the surprises
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 class EngineError(Exception):
@@ -37,6 +37,14 @@ class IntakeError(EngineError):
         self.problem, self.source, self.line = problem, source, line
         place = "" if source is None else f"{source}: " if line is None else f"{source}, line {line}: "
         super().__init__(place + problem)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lists are read in a process of their own; the error must survive the way back."""
+        return _intake_error, (type(self), self.problem, self.source, self.line)
+
+
+def _intake_error(kind: type[IntakeError], problem: str, source: Path | str | None, line: int | None) -> IntakeError:
+    return kind(problem, source=source, line=line)
 
 
 class BadRecipient(IntakeError):

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from engine import __version__
 from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from engine.pipeline import Pipeline
 
 _COMMON = Group("Every command", sort_key=100)
 
@@ -94,9 +97,11 @@ def plan(file: Path, /, *, order: Order | None = None, common: Common = _NONE) -
     file
         The customer list (CSV).
     """
-    from engine.cli import commands
+    order = order or Order()
+    with _reading(file, order) as reading:
+        from engine.cli import commands
 
-    return commands.plan(file, order or Order(), common)
+        return commands.plan(file, order, common, reading)
 
 
 @app.command
@@ -120,9 +125,11 @@ def send(
     plan
         Send only if the plan hash is this one.
     """
-    from engine.cli import commands
+    order = order or Order()
+    with _reading(file, order) as reading:
+        from engine.cli import commands
 
-    return commands.send(file, order or Order(), common, yes=yes, signed=plan)
+        return commands.send(file, order, common, reading, yes=yes, signed=plan)
 
 
 @app.command
@@ -193,6 +200,13 @@ def keywords(text: str, /, *, common: Common = _NONE) -> int:
     from engine.cli import commands
 
     return commands.keywords(text, common)
+
+
+def _reading(file: Path, order: Order) -> Pipeline:
+    """Begin to read the list before the libraries of the sender are loaded: both take most of a second."""
+    from engine.pipeline import Pipeline
+
+    return Pipeline(file, column=order.column, encoding=order.encoding)
 
 
 @app.command(help_flags=[])

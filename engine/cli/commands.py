@@ -19,6 +19,7 @@ from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, co
 from engine.cli.progress import showing
 from engine.errors import EngineError, PlanError, SendRefused
 from engine.ledger.summary import CampaignSummary, number
+from engine.pipeline import Pipeline
 from engine.runtime import Engine, Gate, Live, Plan, SendOrder, Stop, preview, run_in_loop
 from engine.runtime import status as look
 from engine.settings import Settings, load_settings
@@ -58,14 +59,14 @@ def check(common: Common) -> int:
     return code
 
 
-def plan(file: Path, order: Order, common: Common) -> int:
+def plan(file: Path, order: Order, common: Common, reading: Pipeline) -> int:
     """The preview."""
     settings = _settings(common, order)
     live = Live()
 
     async def work() -> Plan:
         with showing(live, _is_lively(common)):
-            return await preview(settings, common.account, _order(file, order), live)
+            return await preview(settings, common.account, _order(file, order), reading, live)
 
     result: list[Plan] = []
 
@@ -81,7 +82,7 @@ def plan(file: Path, order: Order, common: Common) -> int:
     return OK
 
 
-def send(file: Path, order: Order, common: Common, *, yes: bool, signed: str | None) -> int:
+def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bool, signed: str | None) -> int:
     """Plan, confirm, run; or go on with the campaign this order already is."""
     if not yes and signed is None and not sys.stdin.isatty():
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
@@ -91,10 +92,10 @@ def send(file: Path, order: Order, common: Common, *, yes: bool, signed: str | N
 
     async def main() -> int:
         async with Engine.open(settings, common.account) as engine, _stopping() as (stop, caught):
-            record = await engine.known(wanted)
+            record = await engine.known(wanted, reading)
             if record is None:
                 with showing(live, _is_lively(common)):
-                    made = await engine.plan(wanted, live)
+                    made = await engine.plan(wanted, reading, live)
                 try:
                     agreed = await _agreed(made, common, yes=yes, signed=signed)
                 except BaseException:

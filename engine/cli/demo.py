@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.cli import commands
 from engine.cli.app import Common, Order
+from engine.pipeline import Pipeline
 
 _TEXT = "亲爱的会员，春季新品全场八折，三天有效，到店出示本短信即可。回T退订"
 _SIGNATURE = "信使演示"
@@ -34,7 +35,8 @@ def run(rows: int, common: Common) -> int:
         _secret_file(folder / "password", "demo")
         mine = Common(config=config, json=common.json, verbose=common.verbose, quiet=common.quiet)
         order = Order(text=_TEXT, signature=_SIGNATURE, campaign="demo")
-        code = commands.send(listed, order, mine, yes=True, signed=None)
+        with Pipeline(listed) as reading:
+            code = commands.send(listed, order, mine, reading, yes=True, signed=None)
     _say(
         common,
         f"\nLook at it again:      xinshi status demo --config {config}\n"

@@ -75,6 +75,7 @@ class Pace:
         self._clock = clock
         self._requests = _limit(requests_per_second, window_s, guard_s)
         self._numbers = _limit(numbers_per_second, window_s, guard_s)
+        self.unlimited = self._requests is None and self._numbers is None
         self._smoother = _smoother(self._requests)
         self._admission, self._gate = asyncio.Lock(), asyncio.Lock()
         now = clock()
@@ -84,7 +85,7 @@ class Pace:
 
     async def admit(self, numbers: int) -> None:
         """Wait until a request of so many numbers may leave within moments."""
-        if self._requests is None and self._numbers is None:
+        if self.unlimited:
             return
         async with self._admission:  # aiolimiter serves the smallest first; under one lock the queue is fair
             if self._smoother is not None:
@@ -93,7 +94,7 @@ class Pace:
 
     async def gate(self, numbers: int) -> None:
         """Wait until the request may leave now, and count it."""
-        if self._requests is None and self._numbers is None:
+        if self.unlimited:
             return
         async with self._gate:
             await self._pass(self._left(numbers))

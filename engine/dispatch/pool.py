@@ -10,22 +10,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from engine.dispatch.breaker import Breaker
 from engine.dispatch.decisions import Decision, decide
-from engine.dispatch.finish import finish
 from engine.dispatch.pacing import Pace
 from engine.dispatch.retry import RetryPolicy, until_taken
 from engine.errors import ClaimLost
 from engine.journal.port import Journal, Submitted
-from engine.model import Claim, Message, Outcome, OutcomeKind, PauseReason
+from engine.model import BatchState, Claim, Message, Outcome, OutcomeKind, PauseReason
 from engine.telemetry import logger
 
 LEASE_S = 120.0
+CLAIM_AT_ONCE = 128
 INTENT_GOOD_FOR_S = 2.0
 """An intent older than this at the last moment is not sent: the machine slept, or somebody else may hold the batch now."""
 
@@ -90,6 +90,8 @@ class Pool:
         self._wall_clock, self._lease_clock, self._on_settled = wall_clock, lease_clock, on_settled
         self._breaker = Breaker(doubts=terms.doubts_in_a_row, refusals=terms.refusals_in_a_row)
         self._end: PoolEnd | None = None
+        self._workers = 2 * terms.in_flight  # a slot each, and as many whose outcome is being written
+        self._slots = asyncio.Semaphore(terms.in_flight)
         self._halted = asyncio.Event()
 
     async def run(self, *, stop: asyncio.Event, stop_now: asyncio.Event) -> PoolEnd:
@@ -130,15 +132,19 @@ class Pool:
         waiting: asyncio.Queue[Claim | None] = asyncio.Queue(maxsize=2 * self._terms.in_flight)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed(waiting), name="feeder")
-            for number in range(self._terms.in_flight):
+            for number in range(self._workers):
                 group.create_task(self._deliver_all(waiting), name=f"worker {number + 1}")
 
     async def _feed(self, waiting: asyncio.Queue[Claim | None]) -> None:
-        while not self._halted.is_set() and (claims := await self._claim(2 * self._terms.in_flight)):
+        while not self._halted.is_set() and (claims := await self._claim(self._most_at_once())):
             for claim in claims:
                 await waiting.put(claim)
-        for _ in range(self._terms.in_flight):
+        for _ in range(self._workers):
             await waiting.put(None)
+
+    def _most_at_once(self) -> int:
+        """Few where the pace is slow, so that no lease ends in the queue; otherwise enough that claiming costs nothing."""
+        return CLAIM_AT_ONCE if self._pace.unlimited else 2 * self._terms.in_flight
 
     async def _claim(self, limit: int) -> list[Claim]:
         until = self._lease_clock() + LEASE_S
@@ -154,31 +160,40 @@ class Pool:
 
         async def step(last: bool) -> Outcome:
             nonlocal held
-            outcome, held = await self._attempt(held, last)
-            return outcome
+            settled = await self._attempt(held, last)
+            if settled.decision.then is BatchState.CLAIMED:
+                held = replace(held, attempts=settled.submitted.number)
+            return settled.outcome
 
         try:
             await until_taken(step, self._terms.retry, self._sleep_unless_halted)
         except _Withheld:
-            await finish(self._journal.release([held]))
+            await self._journal.release([held])
         except ClaimLost:
             logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
 
-    async def _attempt(self, claim: Claim, last: bool) -> tuple[Outcome, Claim]:
-        await self._breaker.wait()
-        await self._pace.admit(claim.size)
-        self._recheck(claim)
-        self._breaker.begin()
-        submitted = outcome = None
-        try:
-            submitted = await finish(self._intend(claim))
-            outcome = await self._submit(submitted)
-            decision = await self._record(submitted, outcome, last)
-        finally:
-            self._judge(self._breaker.end(outcome), outcome)
+    async def _attempt(self, claim: Claim, last: bool) -> Settled:
+        submitted, outcome = await self._hand_over(claim)
+        decision = await self._record(submitted, outcome, last)
         self._judge(decision.pause, outcome)
-        self._on_settled(Settled(submitted=submitted, outcome=outcome, decision=decision))
-        return outcome, _after(submitted)
+        settled = Settled(submitted=submitted, outcome=outcome, decision=decision)
+        self._on_settled(settled)
+        return settled
+
+    async def _hand_over(self, claim: Claim) -> tuple[Submitted, Outcome]:
+        """Up to the answer. The slot is free again before the outcome is on the disk: the disk does not slow the gateway."""
+        async with self._slots:
+            await self._breaker.wait()
+            await self._pace.admit(claim.size)
+            self._recheck(claim)
+            outcome = None
+            self._breaker.begin()
+            try:
+                submitted = await self._intend(claim)
+                outcome = await self._submit(submitted)
+            finally:
+                self._judge(self._breaker.end(outcome), outcome)
+        return submitted, outcome
 
     def _recheck(self, claim: Claim) -> None:
         if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s:
@@ -200,7 +215,7 @@ class Pool:
             return await self._send(claim.message_id, submitted.mobiles, submitted.size)
         except asyncio.CancelledError:
             cut = _doubt("the run was stopped before the answer came") if sending else _not_sent("the run was stopped")
-            await finish(self._record(submitted, cut, last=True))
+            await self._record(submitted, cut, last=True)
             raise
 
     async def _record(self, submitted: Submitted, outcome: Outcome, last: bool) -> Decision:
@@ -213,15 +228,13 @@ class Pool:
             single_text=len(self._terms.messages) == 1,
             last_attempt=last,
         )
-        await finish(
-            self._journal.record_outcome(
-                self._terms.account,
-                submitted,
-                outcome,
-                finished_at=self._wall_clock(),
-                then=decision.then,
-                charge=decision.charge,
-            )
+        await self._journal.record_outcome(
+            self._terms.account,
+            submitted,
+            outcome,
+            finished_at=self._wall_clock(),
+            then=decision.then,
+            charge=decision.charge,
         )
         return decision
 
@@ -239,23 +252,6 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._halted.wait()
-
-
-def _after(submitted: Submitted) -> Claim:
-    """The claim as the next attempt must expect it."""
-    claim = submitted.claim
-    return Claim(
-        batch_id=claim.batch_id,
-        campaign_id=claim.campaign_id,
-        seq=claim.seq,
-        message_id=claim.message_id,
-        size=claim.size,
-        mobiles=claim.mobiles,
-        attempts=submitted.number,
-        owner=claim.owner,
-        epoch=claim.epoch,
-        lease_until_s=claim.lease_until_s,
-    )
 
 
 def _doubt(reason: str) -> Outcome:

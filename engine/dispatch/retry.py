@@ -36,12 +36,15 @@ async def until_taken(step: Callable[[bool], Awaitable[Outcome]], policy: RetryP
 
     `step` is told whether it will be the last. A configuration that is wrong is not tried again.
     """
+    first = await step(policy.attempts == 1)
+    if policy.attempts == 1 or not may_be_sent_again(first):
+        return first  # nearly always: the machinery below would cost every request a tenth of its time
     made = 0
 
     async def next_step() -> Outcome:
         nonlocal made
         made += 1
-        return await step(made >= policy.attempts)
+        return first if made == 1 else await step(made >= policy.attempts)
 
     retrying = AsyncRetrying(
         retry=retry_if_result(may_be_sent_again),

@@ -61,7 +61,7 @@ class RawReply:
     `complete` False: the connection broke or the time was over in the middle; `body` is what had come.
     """
 
-    body: bytes
+    body: bytes = field(repr=False)  # numbers and what people wrote
     charset: str | None
     at: datetime
     http_status: int
@@ -93,7 +93,7 @@ class HttpGateway:
         self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[str] = set()  # the paths at which the application has answered in this run
-        self._users: dict[int, object] = {}  # the token of the last attempt on each connection, by file descriptor
+        self._users: dict[int, _Attempt] = {}  # the last attempt on each connection, by file descriptor
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
@@ -132,8 +132,7 @@ class HttpGateway:
             exchange, self.profile, answered_before=path in self._answered, batch_size=batch_size
         )
         self._remember(path, exchange)
-        if outcome.kind is OutcomeKind.IN_DOUBT:
-            attempt.abort()
+        attempt.judge(sound=outcome.kind is not OutcomeKind.IN_DOUBT)
         return outcome
 
     async def balance(self) -> Balance:
@@ -165,8 +164,8 @@ class HttpGateway:
         """A call whose answer must be complete and come with HTTP 200."""
         attempt = self._attempt()
         exchange = _come(await self._post(attempt, path, body))
+        attempt.judge(sound=exchange.complete and exchange.status == 200)
         if not exchange.complete:
-            attempt.abort()
             raise NoAnswer("the answer was cut off", raw=_raw(exchange), http_status=exchange.status)
         self._remember(path, exchange)
         if exchange.status != 200:
@@ -177,10 +176,9 @@ class HttpGateway:
         """A call whose answer exists only once: whatever may hold a record is handed on, cut or not."""
         attempt = self._attempt()
         exchange = _come(await self._post(attempt, path, body))
-        if not exchange.complete:
-            attempt.abort()
-            if not exchange.body:
-                raise NoAnswer("the answer was cut off before its first byte", http_status=exchange.status)
+        attempt.judge(sound=exchange.complete and exchange.status == 200)
+        if not exchange.complete and not exchange.body:
+            raise NoAnswer("the answer was cut off before its first byte", http_status=exchange.status)
         if exchange.status != 200 and not outcomes.application_spoke(exchange.body):
             raise _bad_status(exchange)
         return RawReply(
@@ -232,8 +230,8 @@ class HttpGateway:
 # --- one attempt ----------------------------------------------------------------------------------------------------------
 
 
-class _ClosedWhileIdleError(aiohttp.ClientConnectionError):
-    """The gateway had closed the kept connection, and we saw it before the first byte."""
+class _NotUsableError(aiohttp.ClientConnectionError):
+    """A kept connection is closed, or its last answer was no good, and we saw it before the first byte."""
 
 
 class _Request(aiohttp.ClientRequest):
@@ -242,29 +240,29 @@ class _Request(aiohttp.ClientRequest):
     attempt: _Attempt | None = None
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if self.attempt is None:
-            return await super().send(conn)
-        self.attempt.begin(conn)
-        response = await super().send(conn)
-        self.attempt.watch(conn, response)
-        return response
+        if self.attempt is not None:
+            if self.attempt.unjudged_user(conn) is not None:
+                # aiohttp gives a connection back in the callback that reads an answer's last byte, before the task that
+                # waits for the answer has looked at it. That task is next in line: give it its turn.
+                await asyncio.sleep(0)
+            self.attempt.begin(conn)
+        return await super().send(conn)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Attempt:
     """What is known about one request while it runs. It is its own aiohttp middleware, which is how the request finds it."""
 
-    users: dict[int, object]
+    users: dict[int, _Attempt]
     answer_s: float
-    token: object = field(default_factory=object)
     limit: asyncio.Timeout | None = None
     writing: bool = False  # from here on bytes may have left
     transport: asyncio.Transport | None = None
     descriptor: int = -1
     response: aiohttp.ClientResponse | None = None  # the status line has come
     chunks: list[bytes] = field(default_factory=list)
-    size: int = 0
     complete: bool = False
+    judged: bool = False  # its connection may serve others, or is gone
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -273,57 +271,45 @@ class _Attempt:
         request.attempt = self
         return await handler(request)
 
-    def begin(self, conn: Connection) -> None:
-        """The connection stands and nothing is written yet. Raises when the other side has closed it meanwhile."""
+    def unjudged_user(self, conn: Connection) -> _Attempt | None:
+        """The attempt whose answer on this connection nobody has judged yet."""
         transport = conn.transport
-        if transport is None or transport.is_closing():
-            raise _ClosedWhileIdleError
+        sock = None if transport is None else transport.get_extra_info("socket")
+        user = None if sock is None else self.users.get(sock.fileno())
+        return user if user is not None and user.transport is transport and not user.judged else None
+
+    def begin(self, conn: Connection) -> None:
+        """The connection stands and nothing is written yet. Raises when it must not be written to."""
+        transport = conn.transport
+        if transport is None or transport.is_closing() or self.unjudged_user(conn) is not None:
+            raise _NotUsableError
         sock = transport.get_extra_info("socket")
         if not _established(sock):
-            raise _ClosedWhileIdleError
+            raise _NotUsableError
         self.transport, self.descriptor = transport, sock.fileno()
-        self.users[self.descriptor] = self.token
+        self.users[self.descriptor] = self
         assert self.limit is not None
         self.limit.reschedule(asyncio.get_running_loop().time() + self.answer_s)
         self.writing = True
 
-    def watch(self, conn: Connection, response: aiohttp.ClientResponse) -> None:
-        """Have a doubtful connection closed before aiohttp can lend it to another request.
-
-        aiohttp gives a connection back in the callback that reads the answer's last byte, before this attempt can look
-        at the answer. An answer that came in one piece is judged in the same step, so only longer ones need this.
-        """
-
-        def before_release() -> None:
-            content: aiohttp.StreamReader | None = response.content
-            if content is None or conn.protocol is None:  # in one piece
-                return
-            if content.exception() is None:
-                self.take(content.read_nowait())
-            if response.status != 200 or not self.looks_whole():
-                conn.protocol.force_close()
-
-        conn.add_callback(before_release)
-
-    def looks_whole(self) -> bool:
-        """Whether the body ends as the application's answers end."""
-        return self.chunks[-1:] != [] and b"".join(self.chunks[-2:]).rstrip().lower().endswith((b"</returnsms>", b"}"))
-
-    def take(self, chunk: bytes) -> None:
-        """Keep a piece of the body, up to the limit of size."""
-        if chunk and self.size < MAX_ANSWER_BYTES:
-            self.chunks.append(chunk[: MAX_ANSWER_BYTES - self.size])
-        self.size += len(chunk)
-
     async def read(self, response: aiohttp.ClientResponse) -> None:
         """Read the body to its end, or to the limit of size, where the connection is given up."""
         self.response = response
-        while chunk := await response.content.readany():
-            self.take(chunk)
-            if self.size > MAX_ANSWER_BYTES:
+        size = 0
+        while chunk := await self._next_chunk(response):
+            self.chunks.append(chunk[: MAX_ANSWER_BYTES - size])
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
                 self.give_up()
                 return
-        self.complete = self.size <= MAX_ANSWER_BYTES
+        self.complete = True
+
+    @staticmethod
+    async def _next_chunk(response: aiohttp.ClientResponse) -> bytes:
+        try:
+            return await response.content.readany()
+        except RuntimeError as exc:  # aiohttp's way of saying that the connection is gone
+            raise aiohttp.ClientPayloadError from exc
 
     def exchange(self, at: datetime) -> Exchange:
         """What came. Only after `read` was called."""
@@ -339,22 +325,25 @@ class _Attempt:
             location=headers.get("Location"),
         )
 
-    def give_up(self) -> None:
-        """End an exchange that did not come to its end."""
-        self.abort()
-        if self.response is not None:
-            self.response.close()
+    def judge(self, *, sound: bool) -> None:
+        """Say whether the exchange went well. If not, reset its connection.
 
-    def abort(self) -> None:
-        """Reset the connection, unless another request has it by now: nothing of ours is delivered later, nothing read late."""
+        Then nothing of ours is delivered later, and no late answer is read as that to another request.
+        """
+        self.judged = True
         transport = self.transport
-        if transport is None or self.users.get(self.descriptor) is not self.token:
+        if sound or transport is None or self.users.get(self.descriptor) is not self:
             return
-        del self.users[self.descriptor]
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.fileno() == self.descriptor:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         transport.abort()
+
+    def give_up(self) -> None:
+        """End an exchange that did not come to its end; what has been read of it is kept."""
+        self.judge(sound=False)
+        if self.response is not None:
+            self.response.close()
 
 
 def _established(sock: socket.socket) -> bool:
@@ -369,14 +358,14 @@ def _failure(exc: Exception, writing: bool, timeouts: Timeouts) -> TransportFail
 
     Both must say "no": we did not get to the writing, and the error is one that arises before it.
     """
-    sure = not writing and isinstance(exc, (*CONNECTING_ERRORS, _ClosedWhileIdleError))
+    sure = not writing and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError))
     return TransportFailure(sent="no" if sure else "maybe", problem=_in_words(exc, timeouts))
 
 
 def _in_words(exc: Exception, timeouts: Timeouts) -> str:
     match exc:
-        case _ClosedWhileIdleError():
-            return "not sent: the gateway had closed the kept connection"
+        case _NotUsableError():
+            return "not sent: the kept connection was closed"
         case aiohttp.ConnectionTimeoutError():
             return f"not sent: no connection within {timeouts.connect_s:g} s"
         case aiohttp.ClientConnectorDNSError():

@@ -6,7 +6,7 @@ A wrong "not taken" is a message twice, a wrong "accepted" is a message lost. So
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -29,7 +29,7 @@ class Exchange:
     """
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
     complete: bool
     at: datetime
     charset: str | None = None

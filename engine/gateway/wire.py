@@ -1,8 +1,8 @@
 """The wire: bytes <-> typed values, without any input or output. The only place that imports lxml.
 
-The request side is in forms.py and offered here too. Every reader takes the body as it came and the charset of its
-Content-Type, and raises BadAnswer, with the raw text and why, for what cannot be placed. XML and both JSON shapes are told
-apart by their first character. Source: gateway/protocol.md §5-§10, §13.
+The request side is in forms.py, the records of a poll are in polls.py; both are offered here too. Every reader takes the
+body as it came and the charset of its Content-Type, and raises BadAnswer, with the raw text and why, for what cannot be
+placed. XML and both JSON shapes are told apart by their first character. Source: gateway/protocol.md §5-§10, §13.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -31,6 +31,18 @@ from engine.gateway.forms import (
     prepare,
     replies_body,
     reports_body,
+)
+from engine.gateway.polls import (
+    COUNT,
+    NO_TASK,
+    Box,
+    Polled,
+    PollError,
+    PollErrorKind,
+    Reply,
+    Report,
+    ReportState,
+    sorted_out,
 )
 from engine.gateway.profile import OverageMeaning, Profile
 from engine.model import Balance, RefusalKind
@@ -109,75 +121,6 @@ class KeywordAnswer:
     raw: str
 
 
-class ReportState(StrEnum):
-    """What a delivery report says."""
-
-    DELIVERED = "delivered"
-    UNDELIVERED = "undelivered"
-    INTERIM = "interim"  # on its way: another report follows
-    UNKNOWN = "unknown"  # a status nobody knows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """One delivery report. `at` is aware UTC, None when `at_text` is no time. `task_id` None: the gateway named none."""
-
-    mobile: str
-    task_id: str | None
-    state: ReportState
-    status: str
-    error_code: str
-    at: datetime | None
-    at_text: str
-    extno: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One uplink. Times and task id as in a Report; `content` is what the person wrote."""
-
-    mobile: str
-    task_id: str | None
-    content: str
-    at: datetime | None
-    at_text: str
-    extno: str
-
-
-class PollErrorKind(StrEnum):
-    """What an error in the answer to a poll asks for. Source: gateway/protocol.md §10."""
-
-    ACCOUNT = "account"  # credentials: stop polling this account
-    FORBIDDEN = "forbidden"  # this account may not read them: stop polling
-    REQUEST = "request"  # wrong parameters: a fault in the profile
-    NO_DATA = "no_data"  # nothing new
-    OTHER = "other"  # later again
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollError:
-    """One error of a poll's answer. `code` None: the answer had none."""
-
-    kind: PollErrorKind
-    code: int | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
-    """Everything that one poll's answer held; reports and replies may come mixed.
-
-    `whole` is False when the document was cut or broken and was read record by record; `problems` name, one by one, what
-    could not be read. The raw bytes must be stored before this is made: the gateway has forgotten them.
-    """
-
-    reports: tuple[Report, ...] = ()
-    replies: tuple[Reply, ...] = ()
-    errors: tuple[PollError, ...] = ()
-    whole: bool = True
-    problems: tuple[str, ...] = ()
-
-
 # --- send, overage, checkkeyword: strict ----------------------------------------------------------------------------------
 
 
@@ -252,9 +195,7 @@ def _verdict(message: str) -> KeywordVerdict:
     return KeywordVerdict.UNKNOWN if before.endswith(_NEGATIONS) else KeywordVerdict.FORBIDDEN
 
 
-_NO_TASK = re.compile(r"0*")
 _TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:-]{0,63}")
-_COUNT = re.compile(r"[0-9]{1,9}")
 _POINTS = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
 
 
@@ -293,7 +234,7 @@ class _Answer:
 
     def task_id(self) -> str | None:
         value = self.fields.get("taskid", "")
-        if _NO_TASK.fullmatch(value):
+        if NO_TASK.fullmatch(value):
             return None
         if not _TASK_ID.fullmatch(value):
             raise self.bad(f"the answer's task id is {quoted(value)}")
@@ -304,7 +245,7 @@ class _Answer:
         value = self.fields.get(name, "")
         if not value:
             return None, None
-        if _COUNT.fullmatch(value):
+        if COUNT.fullmatch(value):
             return int(value), None
         if required:
             raise self.bad(f"{name} is {quoted(value)}")
@@ -420,8 +361,6 @@ _CLOSING = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in (*_BOX
 _FIELD = {name: re.compile(rf"<{name}(?:\s[^>]*)?>", re.IGNORECASE) for name in _FIELD_NAMES}
 _CDATA = re.compile(r"\s*<!\[CDATA\[(.*)\]\]>\s*", re.DOTALL)
 
-_Box = tuple[str, Mapping[str, str]]
-
 
 def read_reports(body: bytes, charset: str | None, profile: Profile) -> Polled:
     """The answer of the reports' door. Raises BadAnswer only when there is no record in it and no sign of "nothing new"."""
@@ -438,41 +377,51 @@ def _polled(body: bytes, charset: str | None, profile: Profile) -> Polled:
     if not text:
         return Polled()  # protocol.md §8: an empty body says "nothing new"
     if text[0] == "{":
-        return _sorted_out(_json_boxes(text), profile)
+        return sorted_out(_json_boxes(text), profile)
     try:
         root = _document(text)
     except BadAnswer as bad:
         boxes = _broken_boxes(text)
         if not boxes:
             raise BadAnswer(bad.problem, raw=shown(text)) from bad
-        return _sorted_out(boxes, profile, damage=bad.problem)
-    return _sorted_out(_whole_boxes(root, text), profile)
+        return sorted_out(boxes, profile, damage=bad.problem)
+    return sorted_out(_whole_boxes(root, text), profile)
 
 
-def _whole_boxes(root: etree._Element, text: str) -> list[_Box]:
-    boxes: list[_Box] = []
-    for element in root.iter():
-        name = _name(element)
-        if name in _BOX_NAMES:
-            boxes.append((name, _last_values(element)))
+def _whole_boxes(root: etree._Element, text: str) -> list[Box]:
+    boxes = list(_boxes_below(root))
     if boxes:
         return boxes
     if _name(root) != ROOT:
         raise BadAnswer(f"the answer is <{_name(root)[:40]}>, not <{ROOT}>", raw=shown(text))
-    return _general_error(_last_values(root))
+    return _general_error(_first_values(root))
 
 
-def _last_values(element: etree._Element) -> dict[str, str]:
-    return {_name(child): "".join(child.itertext()).strip() for child in element}
+def _boxes_below(root: etree._Element) -> Iterator[Box]:
+    """The outermost records: one within another was written by a person into a reply, and is a part of its text."""
+    for element in root:
+        name = _name(element)
+        if name in _BOX_NAMES:
+            yield name, _first_values(element)
+        else:
+            yield from _boxes_below(element)
 
 
-def _json_boxes(text: str) -> list[_Box]:
+def _first_values(element: etree._Element) -> dict[str, str]:
+    """The children's texts; the first of a name counts, because a person may have written the second."""
+    values: dict[str, str] = {}
+    for child in element:
+        values.setdefault(_name(child), "".join(child.itertext()).strip())
+    return values
+
+
+def _json_boxes(text: str) -> list[Box]:
     """Records in JSON: their shape was never seen, so one object and a list of objects are both taken."""
     try:
         top = _json_object(text)
     except BadAnswer as bad:
         raise BadAnswer(bad.problem, raw=shown(text)) from bad
-    boxes: list[_Box] = []
+    boxes: list[Box] = []
     for name in _BOX_NAMES:
         value = top.get(name, [])
         records = value if isinstance(value, list) else [value]
@@ -488,7 +437,7 @@ def _json_boxes(text: str) -> list[_Box]:
     return _general_error({key: value for key, value in top.items() if isinstance(value, str)})
 
 
-def _general_error(fields: Mapping[str, str]) -> list[_Box]:
+def _general_error(fields: Mapping[str, str]) -> list[Box]:
     """An answer without records: nothing new, or an error in the form of the other calls."""
     word, message = fields.get("returnstatus", "").lower(), fields.get("message", "")
     if word in SUCCESS_WORDS or not (word or message):
@@ -496,11 +445,11 @@ def _general_error(fields: Mapping[str, str]) -> list[_Box]:
     return [("errorstatus", {"remark": message or word})]
 
 
-def _broken_boxes(text: str) -> list[_Box]:
+def _broken_boxes(text: str) -> list[Box]:
     """The records of a document that is cut or not well-formed, each read by itself. Linear in the text's length."""
     openings = list(_OPENING.finditer(text))
     ends = [*(opening.start() for opening in openings[1:]), len(text)]
-    boxes: list[_Box] = []
+    boxes: list[Box] = []
     for opening, end in zip(openings, ends, strict=False):  # no openings, no boxes
         name = opening[1].lower()
         inner = text[opening.end() : end]
@@ -513,7 +462,7 @@ def _broken_values(name: str, inner: str) -> Mapping[str, str]:
     """One record: as XML if it is, else field by field (which keeps a raw & or <), else what lxml can recover."""
     source = f"<{name}>{inner}</{name}>"
     try:
-        return _last_values(_document(source))
+        return _first_values(_document(source))
     except BadAnswer:
         found = {field: value for field in _FIELD_NAMES if (value := _cut_out(field, inner)) is not None}
     if "mobile" in found or "error" in found or _DTD.search(source):
@@ -522,7 +471,7 @@ def _broken_values(name: str, inner: str) -> Mapping[str, str]:
         element = etree.fromstring(source, _RECOVERING)
     except (etree.XMLSyntaxError, ValueError):
         return found
-    return found if element is None else _last_values(element) | found
+    return found if element is None else _first_values(element) | found
 
 
 def _cut_out(field: str, inner: str) -> str | None:
@@ -534,116 +483,3 @@ def _cut_out(field: str, inner: str) -> str | None:
     value = inner[opening.end() : closing.start()]
     cdata = _CDATA.fullmatch(value)
     return (cdata[1] if cdata else html.unescape(value)).replace("\x00", "\ufffd").strip()
-
-
-def _sorted_out(boxes: Iterable[_Box], profile: Profile, *, damage: str = "") -> Polled:
-    reports: list[Report] = []
-    replies: list[Reply] = []
-    errors: list[PollError] = []
-    problems = [damage] if damage else []
-    for place, (name, fields) in enumerate(boxes, 1):
-        if name == "errorstatus":
-            errors.append(_poll_error(fields, profile))
-        elif not fields.get("mobile"):
-            problems.append(f"record {place} names no number")
-        elif name == "callbox":
-            replies.append(_reply(fields))
-        elif fields.get("status"):
-            reports.append(_report(fields))
-        else:
-            problems.append(f"record {place} has no status")
-    return Polled(
-        reports=tuple(reports),
-        replies=tuple(replies),
-        errors=tuple(errors),
-        whole=not damage,
-        problems=tuple(problems),
-    )
-
-
-def _report(fields: Mapping[str, str]) -> Report:
-    status, error_code = fields["status"], fields.get("errorcode", "")
-    at_text = fields.get("receivetime", "")
-    return Report(
-        mobile=fields["mobile"],
-        task_id=_task(fields),
-        state=_report_state(status.upper(), error_code.upper()),
-        status=status,
-        error_code=error_code,
-        at=china_time(at_text),
-        at_text=at_text,
-        extno=fields.get("extno", ""),
-    )
-
-
-def _reply(fields: Mapping[str, str]) -> Reply:
-    at_text = fields.get("receivetime", "")
-    return Reply(
-        mobile=fields["mobile"],
-        task_id=_task(fields),
-        content=fields.get("content", ""),
-        at=china_time(at_text),
-        at_text=at_text,
-        extno=fields.get("extno", ""),
-    )
-
-
-def _task(fields: Mapping[str, str]) -> str | None:
-    value = fields.get("taskid", "")
-    return None if _NO_TASK.fullmatch(value) else value
-
-
-# protocol.md §8. EXPIRED, REJECTD and DELETED are the operators' other final words.
-_STATES = {
-    "10": ReportState.DELIVERED,
-    "DELIVRD": ReportState.DELIVERED,
-    "20": ReportState.UNDELIVERED,
-    "UNDELIV": ReportState.UNDELIVERED,
-    "EXPIRED": ReportState.UNDELIVERED,
-    "REJECTD": ReportState.UNDELIVERED,
-    "DELETED": ReportState.UNDELIVERED,
-    "ACCEPTD": ReportState.INTERIM,
-}
-
-
-def _report_state(status: str, error_code: str) -> ReportState:
-    """The status decides; documents pair 10 with any error code. Only an ACCEPTD makes a failure provisional."""
-    state = _STATES.get(status, ReportState.UNKNOWN)
-    if state is ReportState.UNDELIVERED and error_code.startswith("ACCEPTD"):
-        return ReportState.INTERIM
-    return state
-
-
-_TIME = re.compile(
-    r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})[ T]+([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?(?:\.[0-9]+)?"
-)
-
-
-def china_time(text: str) -> datetime | None:
-    """A receivetime as aware UTC: padded, not padded, or with slashes; China time. None when it is no time."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        return None
-    try:
-        return datetime(*(int(part or 0) for part in match.groups()), tzinfo=CHINA).astimezone(UTC)  # type: ignore[misc,arg-type]  # six numbers
-    except (ValueError, OverflowError):
-        return None
-
-
-_CODES = {1: PollErrorKind.ACCOUNT, 2: PollErrorKind.ACCOUNT, 3: PollErrorKind.FORBIDDEN, 4: PollErrorKind.REQUEST}
-
-
-def _poll_error(fields: Mapping[str, str], profile: Profile) -> PollError:
-    """Its words decide, then its number: number 5 is "no records" at one vendor and the balance at another (§10)."""
-    number, text = fields.get("error", ""), fields.get("remark", "")
-    code = int(number) if _COUNT.fullmatch(number) else None
-    words = normalised(text)
-    if "没有记录" in words or "暂无" in words:
-        kind = PollErrorKind.NO_DATA
-    elif "不允许" in words:
-        kind = PollErrorKind.FORBIDDEN
-    elif failure_of(text, profile.failure_texts) is Failure.ACCOUNT:
-        kind = PollErrorKind.ACCOUNT
-    else:
-        kind = PollErrorKind.OTHER if code is None else _CODES.get(code, PollErrorKind.OTHER)
-    return PollError(kind=kind, code=code, text=text)

@@ -218,11 +218,12 @@ class _Sheet:
                 source=self.source,
             )
         rivals = [at for at, share in enumerate(shares) if share >= best * _RIVAL_SHARE]
-        choice = [at for at in rivals if at in named] or rivals
-        if len(choice) == 1 and (shares[choice[0]] >= best / 2 or not named):
+        choice = [at for at in rivals if at in named] if named else rivals
+        if len(choice) == 1 and shares[choice[0]] >= best / 2:
             return choice[0]
+        candidates = sorted({*rivals, *named})
         raise IntakeError(
-            f"{len(rivals)} columns could hold the numbers; say which one with --column{self._listing(rivals)}",
+            f"{len(candidates)} columns could hold the numbers; say which one with --column{self._listing(candidates)}",
             source=self.source,
         )
 

@@ -168,10 +168,11 @@ def _is_foreign(digits: str) -> bool:
 
 
 def _what_is_wrong(digits: str) -> str:
-    if not (digits.isascii() and digits.removeprefix("+").isdecimal()):
+    number = digits.removeprefix("+")
+    if not (number.isascii() and number.isdecimal()):
         return "characters that do not belong to a mobile number"
-    if len(digits) < 11:
-        return f"too short: {len(digits)} digits, a mobile has 11"
-    if len(digits) > 11:
-        return f"too long: {len(digits)} digits, a mobile has 11"
-    return f"no mobile number begins with {digits[:2]}"
+    if len(number) < 11:
+        return f"too short: {len(number)} digits, a mobile has 11"
+    if len(number) > 11:
+        return f"too long: {len(number)} digits, a mobile has 11"
+    return f"no mobile number begins with {number[:2]}"

@@ -44,11 +44,11 @@ def read(list_file: ListFile, *, seen: Seen) -> Iterator[Chunk]:
     return _read(list_file, seen=seen, quick=True)
 
 
-def _read(list_file: ListFile, *, seen: Seen, quick: bool) -> Iterator[Chunk]:
+def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _BLOCK_BYTES) -> Iterator[Chunk]:
     _refuse_if_changed(list_file)
     harvest = _Harvest(seen)
     try:
-        for stretch in _stretches(list_file, quick):
+        for stretch in _stretches(list_file, quick, block_bytes):
             harvest.take(stretch)
             if harvest.rows >= _CHUNK_ROWS:
                 yield harvest.chunk()
@@ -59,9 +59,9 @@ def _read(list_file: ListFile, *, seen: Seen, quick: bool) -> Iterator[Chunk]:
     _refuse_if_changed(list_file)
 
 
-def _stretches(list_file: ListFile, quick: bool) -> Iterator[_Stretch]:
+def _stretches(list_file: ListFile, quick: bool, block_bytes: int) -> Iterator[_Stretch]:
     table = _Table(list_file)
-    stream = _data_blocks(list_file)
+    stream = _data_blocks(list_file, block_bytes)
     for block in stream:
         rows = table.by_pattern(block) if quick else None
         if rows is not None:
@@ -77,14 +77,14 @@ def _refuse_if_changed(list_file: ListFile) -> None:
         raise IntakeError(_CHANGED, source=list_file.path)
 
 
-def _data_blocks(list_file: ListFile) -> Iterator[Block]:
+def _data_blocks(list_file: ListFile, block_bytes: int) -> Iterator[Block]:
     """The blocks without the header and whatever stands above it."""
     for block in blocks(
         list_file.path,
         encoding=list_file.encoding,
         bom_bytes=list_file.bom_bytes,
         transcode=list_file.transcoded,
-        block_bytes=_BLOCK_BYTES,
+        block_bytes=block_bytes,
     ):
         skip = list_file.first_line - block.first_line
         if skip <= 0:
@@ -175,6 +175,8 @@ class _Table:
         if len(cells) <= self._column or (len(cells) > self._width and any(cells[self._width :])):
             return ""
         cell = cells[self._column]
+        if self._delimiter != "\t":
+            cell = cell.removesuffix("\t")  # as the patterns do
         return cell if MOBILE.fullmatch(cell) else ""
 
     def _next_row(self, reader: Iterator[list[str]], begin: int) -> list[str]:
@@ -264,15 +266,15 @@ def row_pattern(delimiter: str, column: int, width: int, *, quoted: bool) -> re.
     """One line a match; group 1 is the mobile of a row as it should be, "" for every other line.
 
     As it should be: a clean mobile in `column` and at most `width` cells, or only empty ones beyond. Cells may be quoted
-    (`quoted`) when no quote and no line break is inside. Every single-character run is possessive, so no line is walked twice.
+    (`quoted`) when no line break is inside. Every single-character run is possessive, so no line is walked twice.
     """
     sign = re.escape(delimiter)
-    cell = rf'[^{sign}"\n]*+'
-    number = "(1[3-9][0-9]{9})"
+    cell = _cell(sign) if quoted else rf'[^{sign}"\n]*+'
+    tab = "" if delimiter == "\t" else r"\t?"  # shops export a tab behind the number, against Excel's floats
+    number = f"(1[3-9][0-9]{{9}}){tab}"
     if quoted:
-        cell = rf'(?:"[^"\n]*+"|{cell})'
         # The quotes stand on both sides or on neither; a second group would make findall build tuples.
-        number = '(?:"(?=[0-9]{11}"))?' + number + '(?:(?<="[0-9]{11})")?'
+        number = rf'(?:"(?=[0-9]{{11}}{tab}"))?{number}(?:(?<="[0-9]{{11}})"|(?<="[0-9]{{11}}\t)")?'
     before = f"{cell}{sign}" * column
     after = f"{sign}{cell}" * (width - column - 1)
     # Complete rows first: one straight run. Then those whose trailing cells are missing or too many but empty.
@@ -281,10 +283,14 @@ def row_pattern(delimiter: str, column: int, width: int, *, quoted: bool) -> re.
 
 
 def simply_quoted_pattern(delimiter: str) -> re.Pattern[str]:
-    """A line whose quotes, if any, enclose whole cells with neither quote nor line break inside: then it is a row."""
+    """A line whose quotes, if any, enclose whole cells with no line break inside: then it is a row."""
     sign = re.escape(delimiter)
-    cell = rf'(?:"[^"\n]*+"|[^{sign}"\n]*+)'
-    return re.compile(rf"{cell}(?:{sign}{cell})*")
+    return re.compile(rf"{_cell(sign)}(?:{sign}{_cell(sign)})*")
+
+
+def _cell(sign: str) -> str:
+    """A cell within one line, quoted (a quote inside is written twice) or not. `sign`: the delimiter, escaped."""
+    return rf'(?:"[^"\n]*+(?:""[^"\n]*+)*"|[^{sign}"\n]*+)'
 
 
 class _Harvest:

@@ -14,25 +14,29 @@ class OwnerLock:
     """An exclusive lock on a small file that names its owner's process id. Raises JournalBusy with that id."""
 
     def __init__(self, path: Path, *, subject: str) -> None:
-        self._handle = _open_private(path)
+        handle = _open_private(path)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            pid = _read_pid(self._handle)
-            os.close(self._handle)
+            pid = _read_pid(handle)
+            os.close(handle)
             who = f"process {pid}" if pid else "another process"
             raise JournalBusy(
                 f"{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid or 'PID'}",
                 owner_pid=pid,
             ) from error
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        self._handle: int | None = handle
 
     def release(self) -> None:
-        """Let go. The file stays: removing it would let two owners hold two different files of one name."""
+        """Let go; again is nothing. The file stays: without it two owners could hold two different files of one name."""
+        handle, self._handle = self._handle, None
+        if handle is None:  # the number may be somebody else's file by now
+            return
         with contextlib.suppress(OSError):
-            os.ftruncate(self._handle, 0)
-        os.close(self._handle)
+            os.ftruncate(handle, 0)
+        os.close(handle)
 
 
 def journal_lock(journal: Path) -> OwnerLock:

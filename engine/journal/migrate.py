@@ -6,29 +6,36 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engine.errors import SchemaMismatch
+from engine.errors import JournalError, SchemaMismatch
 from engine.journal.schema import HEAD, metadata
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-async def bring_up_to_date(engine: AsyncEngine, path: Path) -> None:
-    """Create the tables of a new journal; migrate an older one after a backup copy. Raises SchemaMismatch for a newer one."""
-    async with engine.connect() as connection:
-        version = await connection.run_sync(_version)
-    if version == HEAD:
+def bring_up_to_date(engine: Engine, path: Path, *, scripts: Path = _SCRIPTS, head: str = HEAD) -> None:
+    """Create the tables of a new journal; migrate an older one after a backup copy.
+
+    `scripts` is the folder of the migrations, `head` the newest of them. Raises SchemaMismatch for a newer journal,
+    JournalError for a database that is something else.
+    """
+    with engine.connect() as connection:
+        version = _version(connection)
+        foreign = version is None and bool(inspect(connection).get_table_names())
+    if version == head:
         return
+    if foreign:
+        raise JournalError(f"{path} is a database of another program; name another journal with --journal")
     if version is None:
-        async with engine.begin() as connection:
-            await connection.run_sync(_create)
+        with engine.begin() as connection:
+            _create(connection)
         return
-    _refuse_unknown(version, path)
-    _back_up(path, version)
-    async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+    _refuse_unknown(version, path, scripts=scripts, head=head)
+    _back_up(path, version, head)
+    with engine.begin() as connection:
+        _upgrade(connection, scripts)
 
 
 async def refuse_newer(engine: AsyncEngine, path: Path) -> None:
@@ -38,7 +45,7 @@ async def refuse_newer(engine: AsyncEngine, path: Path) -> None:
     if version is None:
         raise SchemaMismatch(f"{path} holds no journal yet; `xinshi send` creates one")
     if version != HEAD:
-        _refuse_unknown(version, path)
+        _refuse_unknown(version, path, scripts=_SCRIPTS, head=HEAD)
         raise SchemaMismatch(f"the journal {path} is of an older version; `xinshi run` or `xinshi send` migrates it")
 
 
@@ -56,27 +63,31 @@ def _create(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def _refuse_unknown(version: str, path: Path) -> None:
-    known = {script.name.split("_")[0] for script in (_SCRIPTS / "versions").glob("[0-9]*.py")}
+def _refuse_unknown(version: str, path: Path, *, scripts: Path, head: str) -> None:
+    known = {script.name.split("_")[0] for script in (scripts / "versions").glob("[0-9]*.py")}
     if version not in known:
         raise SchemaMismatch(
-            f"the journal {path} was written by a newer program (its schema is {version}, this program knows up to {HEAD}); "
+            f"the journal {path} was written by a newer program (its schema is {version}, this program knows up to {head}); "
             "install the newer program, or name another journal with --journal. Nothing was changed."
         )
 
 
-def _back_up(path: Path, version: str) -> None:
-    copy = path.with_name(f"{path.name}.before-{HEAD}-was-{version}")
-    copy.touch(mode=0o600)
-    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
-        old.backup(new)
+def _back_up(path: Path, version: str, head: str) -> None:
+    copy = path.with_name(f"{path.name}.before-{head}-was-{version}")
+    try:
+        copy.touch(mode=0o600)
+        with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(copy)) as new:
+            old.execute("PRAGMA query_only = ON")  # only one connection may write
+            old.backup(new)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"the journal cannot be copied to {copy} before it is migrated ({error})") from error
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, scripts: Path) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))  # the format of ini files
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

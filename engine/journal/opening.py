@@ -6,16 +6,20 @@ damage its write-ahead log when two connections write.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from engine.errors import JournalError
 from engine.journal import writes
@@ -24,10 +28,13 @@ from engine.journal.lock import journal_lock
 from engine.journal.migrate import bring_up_to_date, refuse_newer
 from engine.journal.store import Reader, SqlJournal
 
+BUSY_S = 2.0
 
-async def open_journal(path: Path) -> SqlJournal:
+
+async def open_journal(path: Path, *, busy_s: float = BUSY_S) -> SqlJournal:
     """Own the journal at `path`, creating or migrating it first. What an earlier owner left half done is put in order.
 
+    A foreign program that writes to the file is waited for up to `busy_s` seconds a statement.
     Raises JournalBusy (with the owner's pid), SchemaMismatch, JournalError.
     """
     _make_folder(path)
@@ -35,17 +42,24 @@ async def open_journal(path: Path) -> SqlJournal:
         lock = journal_lock(path)
         undo.callback(lock.release)
         _make_file(path)
-        writer = _writing_engine(path)
-        undo.push_async_callback(writer.dispose)
-        try:
-            await bring_up_to_date(writer, path)
-            owner = f"{socket.gethostname()}:{os.getpid()}"
-            async with writer.begin() as connection:
-                epoch = await writes.take_over(connection, name=owner, now=datetime.now(UTC))
-        except SQLAlchemyError as error:
-            raise journal_error(error) from error
+        writer = _writing_engine(path, busy_s)
+        undo.callback(writer.dispose)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        undo.callback(thread.shutdown)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        epoch = await asyncio.get_running_loop().run_in_executor(thread, _put_in_order, writer, path, owner)
         undo.pop_all()
-    return SqlJournal(writer, _reading_engine(path), owner=owner, epoch=epoch, lock=lock)
+    return SqlJournal(writer, thread, _reading_engine(path), owner=owner, epoch=epoch, lock=lock)
+
+
+def _put_in_order(writer: Engine, path: Path, owner: str) -> int:
+    """Bring the schema up to date and become the owner. Returns the new epoch."""
+    try:
+        bring_up_to_date(writer, path)
+        with writer.begin() as connection:
+            return writes.take_over(connection, name=owner, now=datetime.now(UTC))
+    except SQLAlchemyError as error:
+        raise journal_error(error) from error
 
 
 async def read_journal(path: Path) -> Reader:
@@ -79,19 +93,23 @@ def _make_file(path: Path) -> None:
         raise JournalError(f"cannot write the journal {path} ({error.strerror})") from error
 
 
-def _writing_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", pool_size=1, max_overflow=0, connect_args={"isolation_level": None}
+def _writing_engine(path: Path, busy_s: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        connect_args={"isolation_level": None, "check_same_thread": False, "timeout": busy_s},
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 2000"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         # The driver's own deferred BEGIN lets a read-then-write lose an update; this takes the write lock first.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -100,12 +118,6 @@ def _writing_engine(path: Path) -> AsyncEngine:
 
 
 def _reading_engine(path: Path) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///file:{path}?mode=ro&uri=true", pool_size=2, max_overflow=0)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, _: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 2000")
-        cursor.close()
-
-    return engine
+    # Quoted, because SQLite reads a file: address as a URI and a folder may be called 100%#1?
+    url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
+    return create_async_engine(url, pool_size=2, max_overflow=0, connect_args={"timeout": BUSY_S})

@@ -37,6 +37,16 @@ _MICROSECOND = timedelta(microseconds=1)
 _POINT = Decimal("0.0001")
 
 
+def microseconds(at: datetime) -> int:
+    """A time as the database holds it: whole microseconds since 1970 UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def ten_thousandths(points: Decimal) -> int:
+    """Points as the database holds them."""
+    return int((points / _POINT).to_integral_value())
+
+
 class Timestamp(TypeDecorator[datetime]):
     """An aware datetime, stored as whole microseconds since 1970 UTC: sorts, and survives both databases unchanged."""
 
@@ -44,7 +54,7 @@ class Timestamp(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + value * _MICROSECOND
@@ -57,7 +67,7 @@ class Points(TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
-        return None if value is None else int((value / _POINT).to_integral_value())
+        return None if value is None else ten_thousandths(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
         return None if value is None else (Decimal(int(value)) * _POINT).normalize() + 0

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -186,20 +187,31 @@ class Reader:
 class SqlJournal(Reader):
     """The journal of its one owner. Every write is durable when its verb returns. See `Journal` in port.py."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, owner: str, epoch: int, lock: OwnerLock) -> None:
+    def __init__(
+        self,
+        writer: Engine,
+        thread: ThreadPoolExecutor,
+        reader: AsyncEngine,
+        *,
+        owner: str,
+        epoch: int,
+        lock: OwnerLock,
+    ) -> None:
         super().__init__(reader)
         self.owner, self.epoch = owner, epoch
-        self._writer, self._lock = writer, lock
-        self._commits = Commits(writer)
+        self._writer, self._thread, self._lock = writer, thread, lock
+        self._commits = Commits(writer, thread)
 
     async def close(self) -> None:
         """Write what was begun, let go of the connections, then of the lock."""
-        try:
+        async with (
+            AsyncExitStack() as stack
+        ):  # whatever fails, the rest is let go of; an open reader would hang the exit
+            stack.callback(self._lock.release)
+            stack.callback(self._writer.dispose)
+            stack.callback(self._thread.shutdown)
+            stack.push_async_callback(super().close)
             await self._commits.close()
-            await super().close()
-            await self._writer.dispose()
-        finally:
-            self._lock.release()
 
     async def begin_campaign(self, draft: Draft) -> int:
         """Store a campaign nobody sees yet, and return its id. Raises PlanError when the name is taken."""

@@ -12,14 +12,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.errors import ClaimLost, PlanError
+from engine.errors import ClaimLost, JournalError, PlanError
+from engine.journal.bulk import Bulk
 from engine.journal.port import Draft, PlanTotals, Submitted
-from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, owner, source
+from engine.journal.schema import (
+    attempt,
+    batch,
+    campaign,
+    entry,
+    exclusion,
+    message,
+    microseconds,
+    owner,
+    source,
+    ten_thousandths,
+)
 from engine.model import (
     Balance,
     BatchState,
@@ -37,12 +48,12 @@ ENDED_BEFORE_ANSWER = "the process ended before the answer was stored"
 _HELD = (BatchState.CLAIMED, BatchState.SUBMITTING)
 
 
-async def begin_campaigns(connection: AsyncConnection, drafts: Sequence[Draft]) -> list[int]:
+def begin_campaigns(connection: Connection, drafts: Sequence[Draft]) -> list[int]:
     """Store campaigns nobody sees yet."""
-    return [await _begin_campaign(connection, draft) for draft in drafts]
+    return [_begin_campaign(connection, draft) for draft in drafts]
 
 
-async def _begin_campaign(connection: AsyncConnection, draft: Draft) -> int:
+def _begin_campaign(connection: Connection, draft: Draft) -> int:
     columns = {
         "name": draft.name,
         "account": draft.account,
@@ -53,11 +64,11 @@ async def _begin_campaign(connection: AsyncConnection, draft: Draft) -> int:
         "created_at": draft.created_at,
     }
     try:
-        stored = await connection.execute(insert(campaign).values(columns).returning(campaign.c.id))
+        stored = connection.execute(insert(campaign).values(columns).returning(campaign.c.id))
     except IntegrityError as error:
         raise PlanError(f"a campaign named {draft.name!r} exists already; choose another with --campaign") from error
     campaign_id: int = stored.scalar_one()
-    await connection.execute(
+    connection.execute(
         insert(message),
         [
             {"campaign_id": campaign_id, "seq": seq, "content": m.content, "units": m.units, "segments": m.segments}
@@ -65,7 +76,7 @@ async def _begin_campaign(connection: AsyncConnection, draft: Draft) -> int:
         ],
     )
     if draft.sources:
-        await connection.execute(
+        connection.execute(
             insert(source),
             [
                 {
@@ -83,41 +94,38 @@ async def _begin_campaign(connection: AsyncConnection, draft: Draft) -> int:
     return campaign_id
 
 
+_ADD_BATCH = Bulk(
+    insert(batch), ("campaign_id", "seq", "message_seq", "size", "state", "attempts", "mobiles", "lines")
+)
+_ADD_EXCLUSION = Bulk(insert(exclusion), ("campaign_id", "line", "raw", "reason", "detail"))
+
 PlanPart = tuple[int, Sequence[PlannedBatch], Sequence[Excluded]]
 
 
-async def add_plans(connection: AsyncConnection, parts: Sequence[PlanPart]) -> list[None]:
+def add_plans(connection: Connection, parts: Sequence[PlanPart]) -> list[None]:
     """Add batches and excluded rows to campaigns that are not visible yet."""
+    _expect_planning(connection, {campaign_id for campaign_id, _, _ in parts})
+    planned = BatchState.PLANNED.value
     batches = [
-        {
-            "campaign_id": campaign_id,
-            "seq": b.seq,
-            "message_seq": b.message,
-            "size": b.size,
-            "state": BatchState.PLANNED.value,
-            "attempts": 0,
-            "mobiles": b.mobiles,
-            "lines": b.lines,
-        }
-        for campaign_id, planned, _ in parts
-        for b in planned
+        (campaign_id, b.seq, b.message, b.size, planned, 0, b.mobiles, b.lines)
+        for campaign_id, part, _ in parts
+        for b in part
     ]
     if batches:
-        await connection.execute(insert(batch), batches)
+        _ADD_BATCH.execute(connection, batches)
     rows = [
-        {"campaign_id": campaign_id, "line": e.line, "raw": e.raw, "reason": e.reason.value, "detail": e.detail}
-        for campaign_id, _, excluded in parts
-        for e in excluded
+        (campaign_id, e.line, e.raw, e.reason.value, e.detail) for campaign_id, _, excluded in parts for e in excluded
     ]
     if rows:
-        await connection.execute(insert(exclusion), rows)
+        _ADD_EXCLUSION.execute(connection, rows)
     return [None] * len(parts)
 
 
-async def publish(connection: AsyncConnection, parts: Sequence[tuple[int, PlanTotals]]) -> list[None]:
+def publish(connection: Connection, parts: Sequence[tuple[int, PlanTotals]]) -> list[None]:
     """Make completely planned campaigns visible."""
+    _expect_planning(connection, {campaign_id for campaign_id, _ in parts})
     for campaign_id, totals in parts:
-        await connection.execute(
+        connection.execute(
             update(campaign)
             .where(campaign.c.id == campaign_id, campaign.c.state == "planning")
             .values(
@@ -132,57 +140,66 @@ async def publish(connection: AsyncConnection, parts: Sequence[tuple[int, PlanTo
     return [None] * len(parts)
 
 
-async def discard(connection: AsyncConnection, campaign_ids: Sequence[int]) -> list[None]:
+def _expect_planning(connection: Connection, campaign_ids: set[int]) -> None:
+    unseen = select(campaign.c.id).where(campaign.c.id.in_(campaign_ids), campaign.c.state == "planning")
+    if other := campaign_ids - set(connection.execute(unseen).scalars()):
+        raise JournalError(f"campaign {min(other)} is not being planned any more; nothing was added to it")
+
+
+def discard(connection: Connection, campaign_ids: Sequence[int]) -> list[None]:
     """Remove campaigns that never became visible. A visible one is left alone."""
     unseen = select(campaign.c.id).where(campaign.c.id.in_(campaign_ids), campaign.c.state == "planning")
     for table in (batch, exclusion, source, message):
-        await connection.execute(delete(table).where(table.c.campaign_id.in_(unseen)))
-    await connection.execute(delete(campaign).where(campaign.c.id.in_(unseen)))
+        connection.execute(delete(table).where(table.c.campaign_id.in_(unseen)))
+    connection.execute(delete(campaign).where(campaign.c.id.in_(unseen)))
     return [None] * len(campaign_ids)
 
 
 StateChange = tuple[int, CampaignState, Sequence[PauseReason], str]
 
 
-async def set_states(connection: AsyncConnection, changes: Sequence[StateChange]) -> list[None]:
+def set_states(connection: Connection, changes: Sequence[StateChange]) -> list[None]:
     """Record what campaigns do now."""
     for campaign_id, state, reasons, detail in changes:
-        await connection.execute(
+        connection.execute(
             update(campaign)
-            .where(campaign.c.id == campaign_id)
+            .where(campaign.c.id == campaign_id, campaign.c.state != "planning")
             .values(state=state.value, reasons=json.dumps([reason.value for reason in reasons]), detail=detail)
         )
     return [None] * len(changes)
 
 
-async def release_withheld(connection: AsyncConnection, changes: Sequence[tuple[int, int | None]]) -> list[None]:
+def release_withheld(connection: Connection, changes: Sequence[tuple[int, int | None]]) -> list[None]:
     """Set up to which batch a campaign may send; None: all of it."""
     for campaign_id, sendable in changes:
-        await connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(sendable=sendable))
+        connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(sendable=sendable))
     return [None] * len(changes)
 
 
 ClaimOrder = tuple[int, int, str, int, float]
 
+_NOT_SENDING = ("planning", CampaignState.CANCELLED.value)
 
-async def claim(connection: AsyncConnection, orders: Sequence[ClaimOrder]) -> list[list[Claim]]:
+
+def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[list[Claim]]:
     """Take the right to planned batches in their order."""
-    return [await _claim(connection, order) for order in orders]
+    return [_claim(connection, order) for order in orders]
 
 
-async def _claim(connection: AsyncConnection, order: ClaimOrder) -> list[Claim]:
+def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
     campaign_id, limit, name, epoch, lease_until_s = order
-    last = select(campaign.c.sendable).where(campaign.c.id == campaign_id).scalar_subquery()
     free = (
         select(batch.c.id)
+        .join(campaign, campaign.c.id == batch.c.campaign_id)
         .where(batch.c.campaign_id == campaign_id, batch.c.state == BatchState.PLANNED.value)
-        .where(last.is_(None) | (batch.c.seq <= last))
+        .where(campaign.c.state.not_in(_NOT_SENDING))
+        .where(campaign.c.sendable.is_(None) | (batch.c.seq <= campaign.c.sendable))
         .order_by(batch.c.seq)
         .limit(limit)
         # Differs by necessity: PostgreSQL steps over rows another owner is claiming; SQLite has one writer and drops it.
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=batch, skip_locked=True)
     )
-    taken = await connection.execute(
+    taken = connection.execute(
         update(batch)
         .where(batch.c.id.in_(free.scalar_subquery()), batch.c.state == BatchState.PLANNED.value)
         .values(state=BatchState.CLAIMED.value, owner=name, epoch=epoch, lease_until_s=lease_until_s)
@@ -220,17 +237,17 @@ _RELEASE = (
 )
 
 
-async def release(connection: AsyncConnection, releases: Sequence[Sequence[Claim]]) -> list[None]:
+def release(connection: Connection, releases: Sequence[Sequence[Claim]]) -> list[None]:
     """Give claims back. Those lost meanwhile are left alone."""
     rows = [{"b_id": c.batch_id, "b_owner": c.owner, "b_epoch": c.epoch} for claims in releases for c in claims]
     if rows:
-        await connection.execute(_RELEASE, rows)
+        connection.execute(_RELEASE, rows)
     return [None] * len(releases)
 
 
 Intent = tuple[str, Claim, datetime, tuple[str, ...]]
 
-_SUBMITTING = (
+_SUBMITTING = Bulk(
     update(batch)
     .where(
         batch.c.id == bindparam("b_id"),
@@ -239,38 +256,37 @@ _SUBMITTING = (
         batch.c.epoch == bindparam("b_epoch"),
         batch.c.attempts == bindparam("b_attempts"),
     )
-    .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1)
+    .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1),
+    ("b_id", "b_owner", "b_epoch", "b_attempts"),
+)
+_ADD_ATTEMPT = Bulk(
+    insert(attempt), ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at")
 )
 
 
-async def record_intents(connection: AsyncConnection, intents: Sequence[Intent]) -> list[Submitted]:
+def record_intents(connection: Connection, intents: Sequence[Intent]) -> list[Submitted]:
     """Move batches to `submitting` and store the attempts. Raises ClaimLost when one is not its claim's any more."""
-    moved = await connection.execute(
-        _SUBMITTING,
-        [
-            {"b_id": c.batch_id, "b_owner": c.owner, "b_epoch": c.epoch, "b_attempts": c.attempts}
-            for _, c, _, _ in intents
-        ],
-    )
-    _expect(moved.rowcount, len(intents), intents[0][1].seq)
+    moved = _SUBMITTING.execute(connection, [(c.batch_id, c.owner, c.epoch, c.attempts) for _, c, _, _ in intents])
+    _expect(moved, len(intents), intents[0][1].seq)
     submitted = [_submitted(intent) for intent in intents]
-    await connection.execute(
-        insert(attempt),
-        [
-            {
-                "account": account,
-                "campaign_id": s.claim.campaign_id,
-                "batch_id": s.claim.batch_id,
-                "number": s.number,
-                "epoch": s.claim.epoch,
-                "size": s.size,
-                "omitted": ",".join(omitted),
-                "started_at": s.started_at,
-            }
-            for s, (account, _, _, omitted) in zip(submitted, intents, strict=True)
-        ],
+    _ADD_ATTEMPT.execute(
+        connection, [_new_attempt_row(intent, s) for intent, s in zip(intents, submitted, strict=True)]
     )
     return submitted
+
+
+def _new_attempt_row(intent: Intent, submitted: Submitted) -> tuple[Any, ...]:
+    account, taken, started_at, omitted = intent
+    return (
+        taken.batch_id,
+        submitted.number,
+        account,
+        taken.campaign_id,
+        taken.epoch,
+        submitted.size,
+        ",".join(omitted),
+        microseconds(started_at),
+    )
 
 
 def _submitted(intent: Intent) -> Submitted:
@@ -290,7 +306,7 @@ def _submitted(intent: Intent) -> Submitted:
 
 Finished = tuple[str, Submitted, Outcome, datetime, BatchState, Decimal | None]
 
-_FINISH_ATTEMPT = (
+_FINISH_ATTEMPT = Bulk(
     update(attempt)
     .where(
         attempt.c.batch_id == bindparam("a_batch"),
@@ -306,10 +322,22 @@ _FINISH_ATTEMPT = (
         success_counts=bindparam("success_counts"),
         http_status=bindparam("http_status"),
         raw=bindparam("raw"),
-    )
+    ),
+    (
+        "a_batch",
+        "a_number",
+        "finished_at",
+        "outcome",
+        "reason",
+        "refusal",
+        "task_id",
+        "success_counts",
+        "http_status",
+        "raw",
+    ),
 )
 
-_MOVE_BATCH = (
+_MOVE_BATCH = Bulk(
     update(batch)
     .where(
         batch.c.id == bindparam("b_id"),
@@ -323,73 +351,75 @@ _MOVE_BATCH = (
         owner=bindparam("b_owner"),
         epoch=bindparam("b_epoch"),
         lease_until_s=bindparam("b_lease"),
-    )
+    ),
+    ("b_id", "b_attempts", "b_state", "b_reason", "b_owner", "b_epoch", "b_lease"),
+)
+_ADD_CHARGE = Bulk(
+    insert(entry), ("account", "at", "kind", "campaign_id", "batch_id", "attempt_number", "points", "remaining")
 )
 
 
-async def record_outcomes(connection: AsyncConnection, finished: Sequence[Finished]) -> list[None]:
+def record_outcomes(connection: Connection, finished: Sequence[Finished]) -> list[None]:
     """Store what attempts came to, move their batches and enter the charges."""
-    done = await connection.execute(_FINISH_ATTEMPT, [_attempt_row(f) for f in finished])
-    _expect(done.rowcount, len(finished), finished[0][1].claim.seq)
-    moved = await connection.execute(_MOVE_BATCH, [_batch_row(f) for f in finished])
-    _expect(moved.rowcount, len(finished), finished[0][1].claim.seq)
+    seq = finished[0][1].claim.seq
+    _expect(_FINISH_ATTEMPT.execute(connection, [_attempt_row(f) for f in finished]), len(finished), seq)
+    _expect(_MOVE_BATCH.execute(connection, [_batch_row(f) for f in finished]), len(finished), seq)
     if charges := [_charge_row(f) for f in finished if f[5] is not None]:
-        await connection.execute(insert(entry), charges)
+        _ADD_CHARGE.execute(connection, charges)
     return [None] * len(finished)
 
 
-def _attempt_row(finished: Finished) -> dict[str, Any]:
+def _attempt_row(finished: Finished) -> tuple[Any, ...]:
     _, submitted, outcome, at, _, _ = finished
     plain = outcome.kind is OutcomeKind.ACCEPTED
-    return {
-        "a_batch": submitted.claim.batch_id,
-        "a_number": submitted.number,
-        "finished_at": at,
-        "outcome": outcome.kind.value,
-        "reason": outcome.reason or None,
-        "refusal": None if outcome.refusal is None else outcome.refusal.value,
-        "task_id": outcome.task_id,
-        "success_counts": outcome.success_counts,
-        "http_status": outcome.http_status,
-        "raw": None if plain else outcome.raw or None,
-    }
+    return (
+        submitted.claim.batch_id,
+        submitted.number,
+        microseconds(at),
+        outcome.kind.value,
+        outcome.reason or None,
+        None if outcome.refusal is None else outcome.refusal.value,
+        outcome.task_id,
+        outcome.success_counts,
+        outcome.http_status,
+        None if plain else outcome.raw or None,
+    )
 
 
-def _batch_row(finished: Finished) -> dict[str, Any]:
+def _batch_row(finished: Finished) -> tuple[Any, ...]:
     _, submitted, outcome, _, then, _ = finished
     taken = submitted.claim
     held = then in _HELD
     told = then in (BatchState.REFUSED, BatchState.IN_DOUBT)
-    return {
-        "b_id": taken.batch_id,
-        "b_attempts": submitted.number,
-        "b_state": then.value,
-        "b_reason": outcome.reason if told else None,
-        "b_owner": taken.owner if held else None,
-        "b_epoch": taken.epoch if held else None,
-        "b_lease": taken.lease_until_s if held else None,
-    }
+    return (
+        taken.batch_id,
+        submitted.number,
+        then.value,
+        outcome.reason if told else None,
+        taken.owner if held else None,
+        taken.epoch if held else None,
+        taken.lease_until_s if held else None,
+    )
 
 
-def _charge_row(finished: Finished) -> dict[str, Any]:
+def _charge_row(finished: Finished) -> tuple[Any, ...]:
     account, submitted, outcome, at, _, points = finished
-    return {
-        "account": account,
-        "at": at,
-        "kind": "charge",
-        "campaign_id": submitted.claim.campaign_id,
-        "batch_id": submitted.claim.batch_id,
-        "attempt_number": submitted.number,
-        "points": points,
-        "remaining": outcome.remaining,
-    }
+    assert points is not None
+    return (
+        account,
+        microseconds(at),
+        "charge",
+        submitted.claim.campaign_id,
+        submitted.claim.batch_id,
+        submitted.number,
+        ten_thousandths(points),
+        None if outcome.remaining is None else ten_thousandths(outcome.remaining),
+    )
 
 
-async def record_readings(
-    connection: AsyncConnection, readings: Sequence[tuple[str, Balance, int | None]]
-) -> list[None]:
+def record_readings(connection: Connection, readings: Sequence[tuple[str, Balance, int | None]]) -> list[None]:
     """Enter balance readings."""
-    await connection.execute(
+    connection.execute(
         insert(entry),
         [
             {
@@ -407,25 +437,25 @@ async def record_readings(
     return [None] * len(readings)
 
 
-async def take_over(connection: AsyncConnection, *, name: str, now: datetime) -> int:
+def take_over(connection: Connection, *, name: str, now: datetime) -> int:
     """Become the owner: bump the epoch, discard half a planning, free the claims and doubt what was being submitted."""
-    last = (await connection.execute(select(owner.c.epoch))).scalar() or 0
+    last = (connection.execute(select(owner.c.epoch))).scalar() or 0
     row = {"id": 1, "name": name, "epoch": last + 1, "since": now}
     # PostgreSQL's form of "insert or update" compiles on both databases.
     upsert = postgresql.insert(owner).values(row)
-    await connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
-    unseen = (await connection.execute(select(campaign.c.id).where(campaign.c.state == "planning"))).scalars().all()
+    connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
+    unseen = (connection.execute(select(campaign.c.id).where(campaign.c.state == "planning"))).scalars().all()
     if unseen:
-        await discard(connection, unseen)
-    await connection.execute(
+        discard(connection, unseen)
+    connection.execute(
         update(batch).where(batch.c.state == BatchState.CLAIMED.value).values(state=BatchState.PLANNED.value, **_FREE)
     )
-    await connection.execute(
+    connection.execute(
         update(attempt)
         .where(attempt.c.outcome.is_(None))
         .values(outcome=OutcomeKind.IN_DOUBT.value, finished_at=now, reason=ENDED_BEFORE_ANSWER)
     )
-    await connection.execute(
+    connection.execute(
         update(batch)
         .where(batch.c.state == BatchState.SUBMITTING.value)
         .values(state=BatchState.IN_DOUBT.value, reason=ENDED_BEFORE_ANSWER, **_FREE)

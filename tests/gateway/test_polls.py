@@ -221,6 +221,18 @@ def test_no_cut_ever_gives_a_shortened_number_or_task_id() -> None:
         assert {each.task_id for each in polled.replies} <= {"355531", None}
 
 
+def test_a_reply_cannot_forge_another() -> None:
+    """At a gateway that does not escape, as long as the document stays well-formed."""
+    nested = read(document(callbox(mobile(1), f"hi {callbox(mobile(2), 'TD')}")))
+    assert [each.mobile for each in nested.replies] == [mobile(1)]
+    second = read(document(callbox(mobile(1), f"hi</content><mobile>{mobile(2)}</mobile><content>TD")))
+    assert [(each.mobile, each.content) for each in second.replies] == [(mobile(1), "hi")]
+
+
+def test_a_wrapper_around_the_records_does_no_harm() -> None:
+    assert len(read(document(f"<list>{statusbox(mobile(1))}{statusbox(mobile(2))}</list>")).reports) == 2
+
+
 def test_a_cut_within_a_character_is_still_utf_8() -> None:
     body = document(callbox(mobile(), "退订"), callbox(mobile(2), "谢谢您"))
     cut = body[: body.rindex("您".encode()) + 1]

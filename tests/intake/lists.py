@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.intake import ListFile, Seen, inspect, read
+from engine.intake import ListFile, Seen, inspect
 from engine.intake.reader import _read
 from engine.model import Excluded, Exclusion
 
@@ -35,11 +35,13 @@ def taken(path: Path, *, column: str | None = None, encoding: str | None = None,
     return harvested(inspect(path, column=column, encoding=encoding), seen=seen)
 
 
-def harvested(list_file: ListFile, *, seen: Seen | None = None, quick: bool = True) -> Taken:
+def harvested(
+    list_file: ListFile, *, seen: Seen | None = None, quick: bool = True, block_bytes: int = 1 << 16
+) -> Taken:
     """Read it all; the law of conservation is checked for every chunk of every test."""
     all_of_it = Taken(0, 0, [], [], [])
     known = Seen() if seen is None else seen
-    for chunk in read(list_file, seen=known) if quick else _read(list_file, seen=known, quick=False):
+    for chunk in _read(list_file, seen=known, quick=quick, block_bytes=block_bytes):
         assert chunk.rows + chunk.extra == len(chunk.mobiles) + len(chunk.excluded)
         assert len(chunk.mobiles) == len(chunk.lines)
         assert chunk.lines == sorted(chunk.lines)

@@ -1,0 +1,185 @@
+"""Row -> Recipient -> Batch in a process of its own.
+
+Reading a million rows takes a core for a second. In its own process that second passes while the sender loads its
+libraries, logs in and writes the first batches to the journal. Frames on the pipes: four bytes of length, then a pickle;
+both ends are this program.
+
+    parent                      child
+    Reading  ── request ──►     inspect
+             ◄── ListFile ──
+             ── Cut ──────►     read, batch, write the rejects
+             ◄── Part … ───
+             ◄── PlanTally ─
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from engine.errors import EngineError, IntakeError
+from engine.model import Excluded, Message, PlannedBatch
+
+if TYPE_CHECKING:  # the parent loads neither stage
+    from decimal import Decimal
+
+    from engine.intake import ListFile
+    from engine.planning import PlanTally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Which list, and what the operator says about it."""
+
+    path: Path
+    column: str | None
+    encoding: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How the recipients are cut into batches. `price` in points per segment; `rejects` is written when a row is left out."""
+
+    max_recipients: int
+    distinct: bool
+    message: Message
+    price: Decimal
+    rejects: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of the plan, in order. `rows` counts from the beginning."""
+
+    batches: list[PlannedBatch]
+    excluded: list[Excluded]
+    rows: int
+
+
+class Pipeline:
+    """The parent's end. Its methods block; call them in a thread. A context manager: leaving it ends the child."""
+
+    def __init__(self, path: Path, *, column: str | None = None, encoding: str | None = None) -> None:
+        self._path = path
+        self._list_file: ListFile | None = None
+        self._tally: PlanTally | None = None
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "engine.pipeline"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self._send(Request(path=path, column=column, encoding=encoding))
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._child.kill()
+        self._child.wait()
+
+    def inspected(self) -> ListFile:
+        """What the list turned out to be. Raises IntakeError."""
+        if self._list_file is None:
+            self._list_file = self._receive()
+        return self._list_file
+
+    def parts(self, cut: Cut) -> Iterator[Part]:
+        """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError."""
+        self.inspected()
+        self._send(cut)
+        while isinstance(part := self._receive(), Part):
+            yield part
+        self._tally = part
+
+    @property
+    def tally(self) -> PlanTally:
+        """The sums of the whole plan, once all parts have come."""
+        assert self._tally is not None
+        return self._tally
+
+    def _send(self, value: object) -> None:
+        assert self._child.stdin is not None
+        try:
+            _write(self._child.stdin, value)
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def _receive(self) -> Any:
+        assert self._child.stdout is not None
+        try:
+            value = _read(self._child.stdout)
+        except EOFError:
+            raise self._died() from None
+        if isinstance(value, EngineError):
+            raise value
+        return value
+
+    def _died(self) -> IntakeError:
+        code = self._child.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return IntakeError(f"the process that reads the list {how}", source=self._path)
+
+
+def main() -> None:
+    """The child. Ends when the parent closes a pipe, however the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        _answer(source, target)
+    except EngineError as error:
+        _write(target, error)
+    except (BrokenPipeError, EOFError):
+        pass
+
+
+def _answer(source: IO[bytes], target: IO[bytes]) -> None:
+    from engine.intake import RejectsFile, Seen, inspect, read
+    from engine.planning import Batcher, PlanTally
+
+    request: Request = _read(source)
+    list_file = inspect(request.path, column=request.column, encoding=request.encoding)
+    _write(target, list_file)
+    cut: Cut = _read(source)
+    batcher = Batcher(cut.max_recipients, distinct=cut.distinct)
+    tally = PlanTally(cut.message, price=cut.price)
+    with RejectsFile(cut.rejects) as rejects:
+        for chunk in read(list_file, seen=Seen()):
+            tally.add_chunk(chunk)
+            rejects.add(chunk.excluded)
+            _write(target, _part(batcher.add(chunk), chunk.excluded, tally))
+        _write(target, _part(batcher.finish(), [], tally))
+    _write(target, tally)
+
+
+def _part(batches: list[PlannedBatch], excluded: list[Excluded], tally: PlanTally) -> Part:
+    for batch in batches:
+        tally.add_batch(batch)
+    return Part(batches=batches, excluded=excluded, rows=tally.rows)
+
+
+def _write(pipe: IO[bytes], value: object) -> None:
+    frame = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(len(frame).to_bytes(4, "big"))
+    pipe.write(frame)
+    pipe.flush()
+
+
+def _read(pipe: IO[bytes]) -> Any:
+    head = pipe.read(4)
+    if len(head) < 4:
+        raise EOFError
+    return pickle.loads(pipe.read(int.from_bytes(head, "big")))  # noqa: S301  the other end is this program
+
+
+if __name__ == "__main__":
+    # As `engine.pipeline`, not `__main__`, so that both ends mean the same classes.
+    from engine import pipeline
+
+    pipeline.main()
