@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.cli import pages
-from engine.cli.app import Common, Order
 from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
+from engine.cli.words import Common, Order
 from engine.errors import EngineError, PlanError, SendRefused
 from engine.ledger.summary import CampaignSummary, number
 from engine.pipeline import Pipeline
@@ -97,14 +97,14 @@ def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bo
                 with showing(live, _is_lively(common)):
                     made = await engine.plan(wanted, reading, live)
                 try:
-                    agreed = await _agreed(made, common, yes=yes, signed=signed)
+                    agreed = await _agreed(made, common, stop, yes=yes, signed=signed)
                 except BaseException:
                     await engine.discard(made)
                     raise
                 if not agreed:
                     await engine.discard(made)
                     sys.stderr.write("Nothing was sent, nothing was stored.\n")
-                    return REFUSED_BEFORE
+                    return 128 + caught[0] if caught else REFUSED_BEFORE
                 record = await engine.publish(made)
             else:
                 _tell(common, f"This order is the campaign {record.name!r} already; it goes on where it stopped.\n")
@@ -239,7 +239,7 @@ def _text(order: Order) -> str:
         raise PlanError(f"--text-file {order.text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
-async def _agreed(made: Plan, common: Common, *, yes: bool, signed: str | None) -> bool:
+async def _agreed(made: Plan, common: Common, stop: Stop, *, yes: bool, signed: str | None) -> bool:
     if signed is not None and signed != made.plan_hash:
         raise SendRefused(
             f"nothing was sent: the plan is {made.plan_hash}, not {signed}; list, text, account, pace, batch size or limit "
@@ -251,8 +251,21 @@ async def _agreed(made: Plan, common: Common, *, yes: bool, signed: str | None) 
         return True
     sys.stderr.write(f"Send to {made.tally.recipients:,} people now? [y/N] ")
     sys.stderr.flush()
-    answer = await asyncio.to_thread(sys.stdin.readline)
-    return answer.strip().lower() in ("y", "yes")
+    return (await _typed_line(stop)).strip().lower() in ("y", "yes")
+
+
+async def _typed_line(stop: Stop) -> str:
+    """A line from the terminal, or nothing after Ctrl-C. Not in a thread: one that waits for a key cannot be ended."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), ready.set)
+    try:
+        waits = [asyncio.ensure_future(event.wait()) for event in (ready, stop.gently)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline() if ready.is_set() else ""
 
 
 def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught: list[int]) -> int:

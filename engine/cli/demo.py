@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.cli import commands
-from engine.cli.app import Common, Order
+from engine.cli.words import Common, Order
 from engine.pipeline import Pipeline
 
 _TEXT = "亲爱的会员，春季新品全场八折，三天有效，到店出示本短信即可。回T退订"

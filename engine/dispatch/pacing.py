@@ -102,7 +102,7 @@ class Pace:
     async def _pass(self, logs: list[tuple[WindowLog, int]]) -> None:
         at = self._clock()
         while (free := max(log.free_at(at, amount) for log, amount in logs)) > at:
-            await asyncio.sleep(free - at)  # noqa: ASYNC110  a timer may fire early; the clock decides
+            await asyncio.sleep(free - at)
             at = self._clock()
         for log, amount in logs:
             log.add(at, amount)

@@ -26,7 +26,12 @@ class Bulk:
         sql, places, constants = self._for(connection)
         if places != list(range(len(self._names))):
             rows = [
-                tuple([constant if place is None else row[place] for place, constant in zip(places, constants, strict=True)])
+                tuple(
+                    [
+                        constant if place is None else row[place]
+                        for place, constant in zip(places, constants, strict=True)
+                    ]
+                )
                 for row in rows
             ]
         return connection.exec_driver_sql(sql, rows).rowcount

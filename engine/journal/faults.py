@@ -23,7 +23,7 @@ _MEANINGS = (
 
 def journal_error(error: Exception) -> JournalError:
     """Translate an error of the driver. The first line of the original stays in the text; statements do not."""
-    original = str(getattr(error, "orig", None) or error).splitlines()[0]
+    original = next(iter(str(getattr(error, "orig", None) or error).splitlines()), "no reason given")
     if isinstance(error, IntegrityError):
         return JournalError(f"the journal refused an impossible change ({original})")
     for sign, kind, meaning in _MEANINGS:

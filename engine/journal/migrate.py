@@ -38,14 +38,14 @@ def bring_up_to_date(engine: Engine, path: Path, *, scripts: Path = _SCRIPTS, he
         _upgrade(connection, scripts)
 
 
-async def refuse_newer(engine: AsyncEngine, path: Path) -> None:
+async def refuse_newer(engine: AsyncEngine, path: Path, *, scripts: Path = _SCRIPTS, head: str = HEAD) -> None:
     """Raises SchemaMismatch when the journal is not at the program's schema (only its owner may migrate it)."""
     async with engine.connect() as connection:
         version = await connection.run_sync(_version)
     if version is None:
         raise SchemaMismatch(f"{path} holds no journal yet; `xinshi send` creates one")
-    if version != HEAD:
-        _refuse_unknown(version, path, scripts=_SCRIPTS, head=HEAD)
+    if version != head:
+        _refuse_unknown(version, path, scripts=scripts, head=head)
         raise SchemaMismatch(f"the journal {path} is of an older version; `xinshi run` or `xinshi send` migrates it")
 
 

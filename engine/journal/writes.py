@@ -94,9 +94,7 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
     return campaign_id
 
 
-_ADD_BATCH = Bulk(
-    insert(batch), ("campaign_id", "seq", "message_seq", "size", "state", "attempts", "mobiles", "lines")
-)
+_ADD_BATCH = Bulk(insert(batch), ("campaign_id", "seq", "message_seq", "size", "state", "attempts", "mobiles", "lines"))
 _ADD_EXCLUSION = Bulk(insert(exclusion), ("campaign_id", "line", "raw", "reason", "detail"))
 
 PlanPart = tuple[int, Sequence[PlannedBatch], Sequence[Excluded]]
