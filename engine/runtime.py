@@ -8,19 +8,30 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.dispatch.finish import finish
 from engine.dispatch.pacing import GUARD_S, Pace, numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd, Settled, Terms
 from engine.dispatch.retry import RetryPolicy, until_read
-from engine.errors import BalanceTooLow, GatewayError, JournalError, PlanError, Refused, SendRefused
+from engine.errors import (
+    BadAnswer,
+    BalanceTooLow,
+    GatewayError,
+    JournalError,
+    NoAnswer,
+    NotSent,
+    PlanError,
+    Refused,
+    SendRefused,
+    SettingsError,
+)
 from engine.gateway.http import HttpGateway, Timeouts
 from engine.gateway.profile import Profile, load_profile
 from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage
@@ -41,6 +52,10 @@ from engine.planning.text import compose
 from engine.settings import AccountSettings, Settings
 from engine.telemetry import hide, logger
 
+Result = TypeVar("Result")
+LONGEST_NAME = 80  # characters of a campaign's name; the rejects are a file of that name
+_LONGEST_STEM = 40
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOrder:
@@ -56,6 +71,7 @@ class SendOrder:
     allow_partial: bool = False
     again: bool = False
     limit: int | None = None
+    signed_off: str | None = None  # the plan hash somebody agreed to; another one is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +147,25 @@ class Gate:
 
     async def balance(self) -> Balance:
         """The points left. Raises GatewayError when the repeated reads were all in vain."""
-        return await until_read(self.http.balance, self.retry, asyncio.sleep)
+        return await self._read(self.http.balance)
 
     async def check_keywords(self, text: str) -> KeywordAnswer:
         """Whether the gateway finds forbidden words. Sends nothing. Raises GatewayError."""
-        return await until_read(lambda: self.http.check_keywords(text), self.retry, asyncio.sleep)
+
+        async def ask() -> KeywordAnswer:  # tenacity awaits only what is a coroutine function; a lambda is none
+            return await self.http.check_keywords(text)
+
+        return await self._read(ask)
+
+    async def _read(self, read: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await until_read(read, self.retry, asyncio.sleep)
+        except NotSent as error:  # "not sent" is said of messages; nobody asked for one here
+            problem = error.problem.removeprefix("not sent: ")
+            raise NotSent(f"the gateway cannot be reached: {problem}; check account.url") from error
+        except (NoAnswer, BadAnswer) as error:
+            problem = f"no usable answer from the gateway: {error.problem}; check account.url and profile"
+            raise type(error)(problem, raw=error.raw, http_status=error.http_status) from error
 
 
 async def preview(settings: Settings, account_name: str, order: SendOrder, reading: Pipeline, live: Live) -> Plan:
@@ -162,6 +192,7 @@ class Engine:
         """Own the journal and the account. Raises SettingsError, JournalBusy, SchemaMismatch, JournalError."""
         async with AsyncExitStack() as stack:
             gate = await stack.enter_async_context(Gate.open(settings, account_name))
+            _refuse_folder(settings.journal_path)
             lock = account_lock(settings.state_dir, gate.account.account_key)
             stack.callback(lock.release)
             journal = await open_journal(settings.journal_path)
@@ -169,12 +200,23 @@ class Engine:
             yield cls(settings, gate, journal)
 
     async def known(self, order: SendOrder, reading: Pipeline) -> CampaignRecord | None:
-        """The campaign this order already is, if any. Raises PlanError when its name belongs to another order."""
+        """The campaign this order already is, if any.
+
+        Raises PlanError when its name belongs to another order, SendRefused when the plan is not the one signed off.
+        """
+        message = message_of(order, self.gate)
         source = await asyncio.to_thread(reading.inspected)
-        key = order_key(self.account_key, message_of(order, self.gate).content, [source.sha256])
+        key = order_key(self.account_key, message.content, [source.sha256])
+        _refuse_unsigned(order, plan_hash(key, _signed_off(self.gate, order)))
         if order.campaign is not None:
+            _refuse_name(order.campaign)
             named = await self.journal.find_campaign(name=order.campaign)
-            if named is not None and (named.order_key != key or order.again):
+            if named is not None and order.again:
+                raise PlanError(
+                    f"a campaign named {order.campaign!r} exists already; sent once more, it needs a name of its own: "
+                    "choose another one with --campaign, or leave it away"
+                )
+            if named is not None and named.order_key != key:
                 raise PlanError(
                     f"a campaign named {order.campaign!r} exists already, with another list, text or account; "
                     "choose another name with --campaign"
@@ -192,6 +234,8 @@ class Engine:
         """
         try:
             balance = await self.gate.balance()
+        except Refused as error:
+            raise SendRefused(f"nothing was sent: {error}. Check account, userid and password") from error
         except GatewayError as error:
             raise SendRefused(f"nothing was sent: the balance cannot be read: {error}") from error
         plan = await _Planner(self.gate, order, reading, live).plan(self.journal, balance, "")
@@ -238,9 +282,11 @@ class Engine:
             return PoolEnd()
         messages = dict(enumerate(await self.journal.messages(record.campaign_id), 1))
         try:
-            balance = await self.gate.balance()
+            balance = await unless_set(stop.gently, self.gate.balance())
         except GatewayError as error:
             return _not_readable(error)
+        if balance is None:
+            return PoolEnd(reason=PauseReason.STOPPED)
         await self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id)
         release = _release(left, messages, balance, self.gate.profile, allow_partial=allow_partial, limit=limit)
         if release.nothing:
@@ -250,7 +296,7 @@ class Engine:
         live.collector = Collector(opening=balance.remaining)
         live.recipients, live.phase = release.recipients, "sending"
         end = await (await self._pool(record, messages, live)).run(stop=stop.gently, stop_now=stop.now)
-        await self._closing_reading(record, live)
+        await self._closing_reading(record, live, stop)
         if end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
         return end
@@ -293,14 +339,16 @@ class Engine:
             on_settled=note,
         )
 
-    async def _closing_reading(self, record: CampaignRecord, live: Live) -> None:
+    async def _closing_reading(self, record: CampaignRecord, live: Live, stop: Stop) -> None:
         """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
         live.phase = "closing"
         try:
             async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
-                balance = await self.gate.http.balance()
+                balance = await unless_set(stop.now, self.gate.http.balance())
         except (GatewayError, TimeoutError) as error:
             logger.warning("the closing balance could not be read", extra={"problem": str(error)})
+            return
+        if balance is None:
             return
         await finish(self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id))
 
@@ -316,6 +364,20 @@ class Engine:
                 f"nothing was sent: the campaign needs {needed:,f} points and {balance.remaining:,f} are left "
                 f"({needed - balance.remaining:,f} too few); top up, or send what the balance reaches for with --allow-partial"
             )
+
+
+async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """What `work` returns; None when the event came first: then it was cancelled, and has cleaned up behind itself."""
+    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait((doing,))
+    finally:
+        waiting.cancel()
+        doing.cancel()
+    return None if doing.cancelled() else doing.result()
 
 
 class _Sending:
@@ -371,8 +433,11 @@ def _release(
     if reason is None:
         return _Release(last_seq=None, recipients=whole)
     if reason is PauseReason.LIMIT:
-        return _Release(last_seq=last, recipients=reach, reason=reason, detail=f"{whole - reach:,} recipients wait")
-    detail = f"{cost:,f} points are needed, {points:,f} are left; {whole - reach:,} recipients wait for a top-up"
+        detail = f"{whole - reach:,} recipients wait"
+        if not reach:
+            detail = f"the next batch has {left[0][1]} recipients, more than the {limit} released; batches go whole"
+        return _Release(last_seq=last, recipients=reach, reason=reason, detail=detail)
+    detail = f"{cost:,f} points were needed and {points:,f} were there; {whole - reach:,} recipients wait for a top-up"
     if not allow_partial:
         return _Release(last_seq=0, recipients=0, reason=reason, detail=detail)
     return _Release(last_seq=last, recipients=reach, reason=reason, detail=detail)
@@ -391,7 +456,8 @@ class _Planner:
         gate.http.prepare(message.content)  # an unencodable character is found now, not at the first batch
         source = await asyncio.to_thread(self._reading.inspected)
         key = order_key(gate.account.account_key, message.content, [source.sha256])
-        name = order.campaign or await _free_name(journal, f"{order.file.stem}-{key[:6]}")
+        name = order.campaign or await _free_name(journal, f"{_name_from(order.file)}-{key[:6]}")
+        _refuse_name(name)
         cut = self._cut(message, balance, name)
         draft = Draft(
             name=name,
@@ -478,6 +544,32 @@ def _refuse_nobody(order: SendOrder, tally: PlanTally) -> None:
         raise PlanError(f"{order.file}: none of its {tally.rows:,} rows holds a number that can be sent to")
 
 
+def _refuse_folder(journal: Path) -> None:
+    if journal.is_dir():
+        raise SettingsError(f"the journal {journal} is a folder; name a file in it: {journal / 'xinshi.db'}")
+
+
+def _refuse_unsigned(order: SendOrder, hashed: str) -> None:
+    if order.signed_off is not None and order.signed_off != hashed:
+        raise SendRefused(
+            f"nothing was sent: the plan is {hashed}, not {order.signed_off}; list, text, account, pace, batch size or limit "
+            "differ from what was signed off. See `xinshi plan`"
+        )
+
+
+def _refuse_name(name: str) -> None:
+    if len(name) > LONGEST_NAME or "/" in name or not name.isprintable() or name.startswith((".", "-")) or not name:
+        raise PlanError(
+            f"{name!r} cannot name a campaign, whose rejects become a file of that name: at most {LONGEST_NAME} characters, "
+            "no slash or control character, no dot or dash at the beginning"
+        )
+
+
+def _name_from(file: Path) -> str:
+    """The list's own name, as far as it can name a campaign."""
+    return "".join(filter(str.isprintable, file.stem)).lstrip(".-")[:_LONGEST_STEM] or "list"
+
+
 def message_of(order: SendOrder, gate: Gate) -> Message:
     """The final text of an order. Raises PlanError."""
     profile, account = gate.profile, gate.account
@@ -560,7 +652,14 @@ async def summary_of(journal: Reader, name: str, *, is_running: bool) -> Campaig
 
 
 async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
-    """One campaign, or all of them, looked at from beside. Raises JournalError, PlanError."""
+    """One campaign, or all of them, looked at from beside. Raises JournalError, PlanError, SettingsError."""
+    _refuse_folder(settings.journal_path)
+    if not settings.journal_path.exists():  # noqa: ASYNC240  one stat, before anything else runs
+        if name is None:
+            return []
+        raise PlanError(
+            f"there is no campaign named {name!r}: no journal at {settings.journal_path} yet (see --journal)"
+        )
     journal = await read_journal(settings.journal_path)
     try:
         running = is_held(settings.journal_path)

@@ -10,41 +10,53 @@ from engine.model import Outcome, OutcomeKind, PauseReason, RefusalKind
 class Breaker:
     """Counts doubts and unknown refusals in a row.
 
-    After `doubts` in a row no new request leaves until all in flight have come back. If one of them was answered, sending
-    goes on; if not, the campaign pauses. `refusals` in a row whose text nobody knows pause it at once.
+    After `doubts` in a row all that is in flight comes back first; then one request goes alone. If it is answered, sending
+    goes on: a server that was restarted loses a full set at once. If it is lost too, the campaign pauses. `refusals` in a
+    row whose text nobody knows pause it at once.
     """
 
     def __init__(self, *, doubts: int, refusals: int) -> None:
         self._most_doubts, self._most_refusals = doubts, refusals
         self._doubts = self._refusals = self._in_flight = 0
+        self._crowded = False  # whether two were in flight at once since the last time nobody was
+        self._stopped = False
+        self._changed = asyncio.Event()
         self.answered = False  # whether the gateway's application has answered in this run
-        self._closed = asyncio.Event()  # as in electricity: closed lets through
-        self._closed.set()
 
-    async def wait(self) -> None:
-        """Wait while it is not clear whether the gateway still answers."""
-        await self._closed.wait()
-
-    def begin(self) -> None:
-        """A request is about to leave."""
+    async def enter(self) -> None:
+        """Wait until a request may leave, and count it in. Every `enter` needs its `leave`."""
+        while self._tripped and self._in_flight and not self._stopped:
+            await self._changed.wait()
+        self._crowded = self._crowded or self._in_flight > 0
         self._in_flight += 1
 
-    def end(self, outcome: Outcome | None) -> PauseReason | None:
+    def leave(self, outcome: Outcome | None) -> PauseReason | None:
         """The request came back with this outcome (None: it was never sent). Returns why the campaign must pause now."""
+        alone = not self._crowded
         self._in_flight -= 1
+        if self._in_flight == 0:
+            self._crowded = False
         if outcome is not None:
             self._count(outcome)
-        if self._doubts < self._most_doubts:
-            self._closed.set()
-        elif self._in_flight == 0:
+        self._wake()
+        if outcome is None:
+            return None
+        if self._tripped and alone and outcome.kind is OutcomeKind.IN_DOUBT:
             return PauseReason.DOUBTS
-        else:
-            self._closed.clear()
         return PauseReason.REFUSALS if self._refusals >= self._most_refusals else None
 
     def let_go(self) -> None:
         """Wake everybody who waits: the campaign stops for another reason."""
-        self._closed.set()
+        self._stopped = True
+        self._wake()
+
+    @property
+    def _tripped(self) -> bool:
+        return self._doubts >= self._most_doubts
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _count(self, outcome: Outcome) -> None:
         match outcome.kind:

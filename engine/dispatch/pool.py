@@ -183,16 +183,15 @@ class Pool:
     async def _hand_over(self, claim: Claim) -> tuple[Submitted, Outcome]:
         """Up to the answer. The slot is free again before the outcome is on the disk: the disk does not slow the gateway."""
         async with self._slots:
-            await self._breaker.wait()
             await self._pace.admit(claim.size)
-            self._recheck(claim)
+            await self._breaker.enter()
             outcome = None
-            self._breaker.begin()
             try:
+                self._recheck(claim)
                 submitted = await self._intend(claim)
                 outcome = await self._submit(submitted)
             finally:
-                self._judge(self._breaker.end(outcome), outcome)
+                self._judge(self._breaker.leave(outcome), outcome)
         return submitted, outcome
 
     def _recheck(self, claim: Claim) -> None:
