@@ -22,6 +22,7 @@ requests_per_second = 0
 in_flight = 16
 [batch]
 max_recipients = 100
+distinct_sizes = {distinct}
 [journal]
 url = "{folder}/journal.db"
 """
@@ -38,8 +39,17 @@ class Call:
 
 def engine(path: Path, port: int, folder: Path) -> Call:
     """The engine as it ships, without a pace: journal, balance, distinct batch sizes and all."""
+    return _engine(path, port, folder, distinct='"auto"')
+
+
+def engine_equal(path: Path, port: int, folder: Path) -> Call:
+    """The same with batches of one size, as the scripts have them: what the distinct sizes cost is the difference."""
+    return _engine(path, port, folder, distinct="false")
+
+
+def _engine(path: Path, port: int, folder: Path, *, distinct: str) -> Call:
     config = folder / "xinshi.toml"
-    config.write_text(_CONFIG.format(port=port, folder=folder))
+    config.write_text(_CONFIG.format(port=port, folder=folder, distinct=distinct))
     return Call(
         command=[xinshi(), "send", str(path), "--text", TEXT, "--yes", "--json", "--config", str(config)],
         environ={"XINSHI_ACCOUNT__PASSWORD": "demo"},
@@ -62,6 +72,7 @@ def _script(name: str, path: Path, port: int) -> Call:
 
 TOOLS: Mapping[str, Callable[[Path, int, Path], Call]] = {
     "engine": engine,
+    "engine_equal": engine_equal,
     "thirty_lines": thirty_lines,
     "requests_threads": requests_threads,
 }

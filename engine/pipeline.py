@@ -14,11 +14,13 @@ both ends are this program.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -70,17 +72,27 @@ class Pipeline:
         self._list_file: ListFile | None = None
         self._tally: PlanTally | None = None
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "engine.pipeline"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            # -P: a csv.py in the working directory is not what we mean by csv.
+            [sys.executable, "-P", "-m", "engine.pipeline"],
+            env=module_environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        self._send(Request(path=path, column=column, encoding=encoding))
+        with suppress(IntakeError):  # a child that is gone already is told to whoever asks for what it read
+            self._send(Request(path=path, column=column, encoding=encoding))
 
     def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what could not be written is still in its buffer
+                    pipe.close()
+
+    def end(self) -> None:
+        """End the child now. A thread that waits for it gets an IntakeError."""
         self._child.kill()
         self._child.wait()
 
@@ -127,16 +139,22 @@ class Pipeline:
         return IntakeError(f"the process that reads the list {how}", source=self._path)
 
 
+def module_environ() -> dict[str, str]:
+    """For `python -P -m MODULE`: our environment, and the places where this process finds its modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 def main() -> None:
     """The child. Ends when the parent closes a pipe, however the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to decide on
+    for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         _answer(source, target)
     except EngineError as error:
         _write(target, error)
     except (BrokenPipeError, EOFError):
-        pass
+        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())  # for what Python still holds in its buffer
 
 
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:
@@ -172,10 +190,15 @@ def _write(pipe: IO[bytes], value: object) -> None:
 
 
 def _read(pipe: IO[bytes]) -> Any:
-    head = pipe.read(4)
-    if len(head) < 4:
+    size = int.from_bytes(_exactly(pipe, 4), "big")
+    return pickle.loads(_exactly(pipe, size))  # noqa: S301  the other end is this program
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) < size:  # the other end died in the middle of a frame
         raise EOFError
-    return pickle.loads(pipe.read(int.from_bytes(head, "big")))  # noqa: S301  the other end is this program
+    return data
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+from engine.control import Order, Word, asked, listening
 from engine.dispatch.finish import finish
 from engine.dispatch.pacing import GUARD_S, Pace, numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd, Settled, Terms
@@ -24,6 +25,7 @@ from engine.errors import (
     BadAnswer,
     BalanceTooLow,
     GatewayError,
+    JournalBusy,
     JournalError,
     NoAnswer,
     NotSent,
@@ -50,10 +52,11 @@ from engine.planning.order import order_key, plan_hash
 from engine.planning.preview import PlanTally, forecast_s
 from engine.planning.text import compose
 from engine.settings import AccountSettings, Settings
+from engine.steering import Steering
 from engine.telemetry import hide, logger
 
 Result = TypeVar("Result")
-LONGEST_NAME = 80  # characters of a campaign's name; the rejects are a file of that name
+_LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40
 
 
@@ -185,6 +188,7 @@ class Engine:
     def __init__(self, settings: Settings, gate: Gate, journal: SqlJournal) -> None:
         self.settings, self.gate, self.journal = settings, gate, journal
         self.account_key = gate.account.account_key
+        self._steering = Steering(journal)
 
     @classmethod
     @asynccontextmanager
@@ -197,7 +201,9 @@ class Engine:
             stack.callback(lock.release)
             journal = await open_journal(settings.journal_path)
             stack.push_async_callback(journal.close)
-            yield cls(settings, gate, journal)
+            engine = cls(settings, gate, journal)
+            await stack.enter_async_context(listening(settings.journal_path, engine._steering.on_order))
+            yield engine
 
     async def known(self, order: SendOrder, reading: Pipeline) -> CampaignRecord | None:
         """The campaign this order already is, if any.
@@ -266,7 +272,10 @@ class Engine:
         self, record: CampaignRecord, *, live: Live, stop: Stop, allow_partial: bool = False, limit: int | None = None
     ) -> CampaignSummary:
         """Send what is planned of a campaign, until nothing is left, a reason to pause, or a stop. Raises JournalError."""
+        _refuse_paused(record)
         end = await self._run(record, live, stop, allow_partial, limit)
+        if end is None:
+            return await summary_of(self.journal, record.name, is_running=False)
         state = CampaignState.RUNNING if end.reason is None else CampaignState.PAUSED
         reasons = () if end.reason is None else (end.reason,)
         await finish(self.journal.set_campaign_state(record.campaign_id, state, reasons, end.detail))
@@ -274,9 +283,12 @@ class Engine:
 
     async def _run(
         self, record: CampaignRecord, live: Live, stop: Stop, allow_partial: bool, limit: int | None
-    ) -> PoolEnd:
+    ) -> PoolEnd | None:
+        """Why the run ended; None when the campaign is cancelled."""
         if record.account != self.account_key:
             raise PlanError(f"campaign {record.name!r} belongs to another account; choose it with --account")
+        if record.stored_state is CampaignState.CANCELLED:
+            return None
         left = await self.journal.planned_sizes(record.campaign_id)
         if not left:
             return PoolEnd()
@@ -295,9 +307,15 @@ class Engine:
         await self.journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
         live.collector = Collector(opening=balance.remaining)
         live.recipients, live.phase = release.recipients, "sending"
-        end = await (await self._pool(record, messages, live)).run(stop=stop.gently, stop_now=stop.now)
+        end = await self._steering.drive(
+            record,
+            lambda: self._pool(record, messages, live),
+            stop=stop.gently,
+            stop_now=stop.now,
+            tell=lambda phase: setattr(live, "phase", phase),
+        )
         await self._closing_reading(record, live, stop)
-        if end.reason is None and release.last_seq is not None:
+        if end is not None and end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
         return end
 
@@ -371,12 +389,11 @@ async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, Result]) ->
     doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
         if not doing.done():
             doing.cancel()
             await asyncio.wait((doing,))
-    finally:
-        waiting.cancel()
-        doing.cancel()
     return None if doing.cancelled() else doing.result()
 
 
@@ -558,10 +575,10 @@ def _refuse_unsigned(order: SendOrder, hashed: str) -> None:
 
 
 def _refuse_name(name: str) -> None:
-    if len(name) > LONGEST_NAME or "/" in name or not name.isprintable() or name.startswith((".", "-")) or not name:
+    if not name or "/" in name or not name.isprintable() or name[0] in ".-" or len(name.encode()) > _LONGEST_NAME:
         raise PlanError(
-            f"{name!r} cannot name a campaign, whose rejects become a file of that name: at most {LONGEST_NAME} characters, "
-            "no slash or control character, no dot or dash at the beginning"
+            f"{name!r} cannot name a campaign, because its rejects become a file of that name: no slash or control character, "
+            f"no dot or dash at the beginning, at most {_LONGEST_NAME} letters or {_LONGEST_NAME // 3} Chinese characters"
         )
 
 
@@ -651,10 +668,36 @@ async def summary_of(journal: Reader, name: str, *, is_running: bool) -> Campaig
     return summarise(record, await journal.counts(record.campaign_id), points, is_running=is_running)
 
 
+async def order_owner(settings: Settings, verb: str, campaign: str) -> Word:
+    """Have an order carried out: by the process that owns the journal, or here when nobody does.
+
+    Raises JournalBusy, JournalError, PlanError.
+    """
+    order = Order(verb=verb, campaign=campaign)
+    if (word := await asked(settings.journal_path, order)) is not None:
+        return word
+    _refuse_no_journal(settings.journal_path)
+    journal = await open_journal(settings.journal_path)
+    try:
+        return await Steering(journal).on_order(order)
+    finally:
+        await journal.close()
+
+
+def _refuse_no_journal(path: Path) -> None:
+    if not path.is_file():
+        raise JournalError(f"there is no journal at {path}; nothing was sent with it yet (see --journal)")
+
+
+def _refuse_paused(record: CampaignRecord) -> None:
+    if record.stored_state is CampaignState.PAUSED and PauseReason.OPERATOR in record.reasons:
+        raise JournalBusy(f"{record.name} is paused by the operator; go on with: xinshi resume {record.name}")
+
+
 async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
     """One campaign, or all of them, looked at from beside. Raises JournalError, PlanError, SettingsError."""
     _refuse_folder(settings.journal_path)
-    if not settings.journal_path.exists():  # noqa: ASYNC240  one stat, before anything else runs
+    if not settings.journal_path.exists():
         if name is None:
             return []
         raise PlanError(

@@ -8,5 +8,7 @@ import sys
 def main() -> None:
     """The entry of `xinshi`."""
     from engine.cli.app import answer
+    from engine.cli.out import survive_any_terminal
 
+    survive_any_terminal()
     sys.exit(answer(sys.argv[1:]))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from engine import __version__
+from engine.cli.out import complain
 from engine.cli.words import Common, Order
 from engine.errors import EngineError
 
@@ -27,7 +28,7 @@ _NONE = Common()
 
 
 @app.command
-def demo(*, rows: int = 200_000, common: Common = _NONE) -> int:
+def demo(*, rows: Annotated[int, Parameter(validator=Number(gte=1))] = 200_000, common: Common = _NONE) -> int:
     """Show the whole way on this machine: a simulated gateway, a generated list. No account is needed.
 
     Parameters
@@ -42,7 +43,7 @@ def demo(*, rows: int = 200_000, common: Common = _NONE) -> int:
 
 @app.command
 def check(*, common: Common = _NONE) -> int:
-    """Check settings, login, balance, clock, journal and disk. Sends nothing."""
+    """Check settings, login, balance, journal and disk. Sends nothing."""
     from engine.cli import commands
 
     return commands.check(common)
@@ -50,7 +51,7 @@ def check(*, common: Common = _NONE) -> int:
 
 @app.command
 def plan(file: Path, /, *, order: Order | None = None, common: Common = _NONE) -> int:
-    """Show what `send` would do. Nothing leaves, nothing is stored.
+    """Show what `send` would do. Nothing is sent; only the rows it would leave out are listed in a file.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def send(
     file: Path,
     /,
     *,
-    yes: Annotated[bool, Parameter(negative="")] = False,
+    yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     plan: str | None = None,
     order: Order | None = None,
     common: Common = _NONE,
@@ -97,10 +98,10 @@ def run(
     campaign: str,
     /,
     *,
-    limit: int | None = None,
+    limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     requests_per_second: float | None = None,
     in_flight: int | None = None,
-    allow_partial: Annotated[bool, Parameter(negative="")] = False,
+    allow_partial: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     common: Common = _NONE,
 ) -> int:
     """Send or resume what is planned in a campaign. Asks nothing.
@@ -138,6 +139,48 @@ def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
     from engine.cli import commands
 
     return commands.status(campaign, common)
+
+
+@app.command
+def pause(campaign: str, /, *, common: Common = _NONE) -> int:
+    """Send nothing more of a campaign for now; answers under way are awaited.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    """
+    from engine.cli import commands
+
+    return commands.steer("pause", campaign, common)
+
+
+@app.command
+def resume(campaign: str, /, *, common: Common = _NONE) -> int:
+    """End a pause. A process that waits goes on; without one, `run` sends the rest.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    """
+    from engine.cli import commands
+
+    return commands.steer("resume", campaign, common)
+
+
+@app.command
+def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
+    """Never send what has not started of a campaign.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    """
+    from engine.cli import commands
+
+    return commands.steer("cancel", campaign, common)
 
 
 @app.command
@@ -182,22 +225,21 @@ def answer(words: Sequence[str]) -> int:
     try:
         result: Any = app(list(words), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        sys.stderr.write(f"xinshi: {error}\nTry: xinshi {' '.join(words[:1])} --help\n")
+        known = list(words[:1]) if words and words[0] in app else []
+        complain(f"xinshi: {error}\nTry: {' '.join(['xinshi', *known, '--help'])}\n")
         return 2
     except EngineError as error:
         from engine.cli.exits import code_of_error
 
-        sys.stderr.write(f"xinshi: {error}\n")
+        complain(f"xinshi: {error}\n")
         return code_of_error(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 0  # the reader of our output has seen enough
     except Exception as error:  # noqa: BLE001  the last door: people get a sentence, the log the rest
         from engine.telemetry import logger, mask
 
         logger.debug("internal error", exc_info=error)
-        sys.stderr.write(
+        complain(
             mask(f"xinshi: internal error, {type(error).__name__}: {error}\nNothing is lost: `run` goes on. ")
             + "With -vv the details are shown; please report them.\n"
         )

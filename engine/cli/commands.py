@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import signal
 import sqlite3
@@ -11,75 +10,100 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-from engine.cli import pages
-from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli import out, pages
+from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
-from engine.errors import EngineError, PlanError, SendRefused
-from engine.ledger.summary import CampaignSummary, number
+from engine.errors import EngineError, PlanError
+from engine.ledger.summary import CampaignSummary
+from engine.model import Balance
 from engine.pipeline import Pipeline
-from engine.runtime import Engine, Gate, Live, Plan, SendOrder, Stop, preview, run_in_loop
+from engine.runtime import Engine, Gate, Live, Plan, SendOrder, Stop, order_owner, preview, run_in_loop, unless_set
 from engine.runtime import status as look
 from engine.settings import Settings, load_settings
 from engine.telemetry import configure_logging
 
 
 def check(common: Common) -> int:
-    """Settings, journal, disk, SQLite, login, balance and clock; a line each."""
+    """Settings, journal, disk, SQLite, login and balance; a line each."""
     settings = _settings(common)
-    lines = [
-        ("settings", str(settings.file or "none: the defaults")),
-        ("journal", f"{settings.journal_path}{'' if settings.journal_path.exists() else ' (not there yet)'}"),
-        ("disk", f"{_free_bytes(settings.journal_path) / 1e9:,.1f} GB free"),
-        ("SQLite", f"{sqlite3.sqlite_version}; one connection writes, so its old write-ahead log bug cannot strike"),
-    ]
-    problem: EngineError | None = None
+    account = settings.for_account(common.account)
+    problems: list[EngineError] = []
+    balances: list[Balance] = []
 
-    async def ask() -> int:
-        nonlocal problem
+    async def main() -> int:
         async with Gate.open(settings, common.account) as gate:
-            lines.append(("account", f"{gate.account.account} at {gate.account.url}, profile {gate.profile.name}"))
             try:
-                found = await gate.balance()
+                await look(settings, None)
             except EngineError as error:
-                problem = error
-                lines.append(("gateway", f"PROBLEM: {error}"))
-                return code_of_error(error)
-        lines.append(("gateway", "login works"))
-        lines.append(("balance", pages.balance_line(found)))
-        return OK
+                problems.append(error)
+            try:
+                balances.append(await gate.balance())
+            except EngineError as error:
+                problems.append(error)
+        return code_of_error(problems[0]) if problems else OK
 
-    code = run_in_loop(ask())
+    code = run_in_loop(main())
     if common.json:
-        _print_json({"ok": code == OK, **dict(lines)})
-    else:
-        sys.stdout.write(pages.table(lines))
+        out.data(
+            {
+                "ok": code == OK,
+                "settings": None if settings.file is None else str(settings.file),
+                "journal": str(settings.journal_path),
+                "disk_free_bytes": _free_bytes(settings.journal_path),
+                "sqlite": sqlite3.sqlite_version,
+                "account": account.account,
+                "url": account.url,
+                "profile": account.profile,
+                "balance": pages.balance_json(balances[0]) if balances else None,
+                "problems": [str(problem) for problem in problems],
+            }
+        )
+        return code
+    there = "" if settings.journal_path.exists() else " (not there yet)"
+    lines: list[pages.Line] = [
+        ("settings", str(settings.file or "no file: the defaults"), ""),
+        ("journal", f"{settings.journal_path}{there}", ""),
+        ("disk", f"{_free_bytes(settings.journal_path) / 1e9:,.1f} GB free", ""),
+        (
+            "SQLite",
+            f"{sqlite3.sqlite_version}; one connection writes, so its old write-ahead log bug cannot strike",
+            "",
+        ),
+        ("account", f"{account.account} at {account.url}, profile {account.profile}", ""),
+    ]
+    if balances:
+        lines += [("login", "works", ""), *pages.balance_lines(balances[0])]
+    lines += [("PROBLEM", str(problem), "") for problem in problems]
+    out.page(pages.grid(lines))
     return code
 
 
 def plan(file: Path, order: Order, common: Common, reading: Pipeline) -> int:
     """The preview."""
     settings = _settings(common, order)
+    wanted = _order(file, order)
     live = Live()
-
-    async def work() -> Plan:
-        with showing(live, _is_lively(common)):
-            return await preview(settings, common.account, _order(file, order), reading, live)
-
-    result: list[Plan] = []
+    made: list[Plan] = []
 
     async def main() -> int:
-        result.append(await work())
+        async with _stopping(common, live) as (stop, caught):
+            with showing(live, _is_lively(common)):
+                found = await unless_set(stop.gently, preview(settings, common.account, wanted, reading, live))
+        if found is None:
+            reading.end()
+            return 128 + caught[0]
+        made.append(found)
         return OK
 
-    run_in_loop(main())
-    if common.json:
-        _print_json(pages.plan_json(result[0]))
-    else:
-        sys.stdout.write(pages.plan_page(result[0]))
-    return OK
+    code = run_in_loop(main())
+    if made and common.json:
+        out.data(pages.plan_json(made[0]))
+    elif made:
+        out.page(pages.plan_page(made[0]))
+        out.tell(common, pages.plan_hint(made[0]))
+    return code
 
 
 def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bool, signed: str | None) -> int:
@@ -87,27 +111,22 @@ def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bo
     if not yes and signed is None and not sys.stdin.isatty():
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
     settings = _settings(common, order)
-    wanted = _order(file, order)
+    wanted = _order(file, order, signed)
     live = Live()
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping() as (stop, caught):
-            record = await engine.known(wanted, reading)
+        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+            record = await unless_set(stop.gently, engine.known(wanted, reading))
+            if record is not None:
+                out.tell(common, _known_already(record.name, wanted.campaign))
+            elif not caught:
+                agreed = _agreed_plan(engine, wanted, common, reading, live, asks=not yes and signed is None)
+                if (made := await unless_set(stop.gently, agreed)) is not None:
+                    record = await engine.publish(made)
             if record is None:
-                with showing(live, _is_lively(common)):
-                    made = await engine.plan(wanted, reading, live)
-                try:
-                    agreed = await _agreed(made, common, stop, yes=yes, signed=signed)
-                except BaseException:
-                    await engine.discard(made)
-                    raise
-                if not agreed:
-                    await engine.discard(made)
-                    sys.stderr.write("Nothing was sent, nothing was stored.\n")
-                    return 128 + caught[0] if caught else REFUSED_BEFORE
-                record = await engine.publish(made)
-            else:
-                _tell(common, f"This order is the campaign {record.name!r} already; it goes on where it stopped.\n")
+                reading.end()
+                out.tell(common, "Nothing was sent; no campaign was made.\n")
+                return 128 + caught[0] if caught else REFUSED_BEFORE
             with showing(live, _is_lively(common)):
                 summary = await engine.run(
                     record, live=live, stop=stop, allow_partial=wanted.allow_partial, limit=wanted.limit
@@ -123,7 +142,7 @@ def run(campaign: str, order: Order, common: Common) -> int:
     live = Live()
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping() as (stop, caught):
+        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
                 raise PlanError(f"there is no campaign named {campaign!r}; `xinshi status` lists them")
@@ -147,12 +166,27 @@ def status(campaign: str | None, common: Common) -> int:
 
     run_in_loop(main())
     if common.json:
-        _print_json(found[0].as_json() if campaign is not None else [each.as_json() for each in found])
+        out.data(found[0].as_json() if campaign is not None else [each.as_json() for each in found])
     elif campaign is not None:
-        sys.stdout.write(pages.summary_page(found[0]))
+        out.page(pages.summary_page(found[0], words=_same_journal(common)))
     else:
-        sys.stdout.write(pages.campaigns_page(found))
+        out.page(pages.campaigns_page(found, journal=settings.journal_path))
     return OK
+
+
+def steer(verb: str, campaign: str, common: Common) -> int:
+    """Pause, resume or cancel: through the process that owns the journal, or directly."""
+    settings = _settings(common)
+
+    async def main() -> int:
+        word = await order_owner(settings, verb, campaign)
+        if common.json:
+            out.data({"done": word.done, "words": word.words})
+        else:
+            out.page(word.words + "\n")
+        return OK if word.done else AGAIN
+
+    return run_in_loop(main())
 
 
 def balance(common: Common) -> int:
@@ -163,15 +197,9 @@ def balance(common: Common) -> int:
         async with Gate.open(settings, common.account) as gate:
             found = await gate.balance()
         if common.json:
-            _print_json(
-                {
-                    "payinfo": found.payinfo,
-                    "remaining": number(found.remaining),
-                    "send_total": number(found.send_total),
-                }
-            )
+            out.data(pages.balance_json(found))
         else:
-            sys.stdout.write(pages.balance_line(found) + "\n")
+            out.page(pages.balance_page(found))
         return OK
 
     return run_in_loop(main())
@@ -186,9 +214,9 @@ def keywords(text: str, common: Common) -> int:
         async with Gate.open(settings, common.account) as gate:
             answer = await gate.check_keywords(asked)
         if common.json:
-            _print_json({"verdict": answer.verdict.value, "message": answer.message})
+            out.data({"verdict": answer.verdict.value, "message": answer.message})
         else:
-            sys.stdout.write(pages.keywords_line(answer.verdict.value, answer.message) + "\n")
+            out.page(pages.keywords_line(answer.verdict.value, answer.message))
         return OK if answer.verdict.value != "forbidden" else SOME_REFUSED
 
     return run_in_loop(main())
@@ -202,13 +230,15 @@ def _settings(common: Common, order: Order | None = None) -> Settings:
         overrides["batch.max_recipients"] = order.batch_size
         overrides[f"{pace}.requests_per_second"] = order.requests_per_second
         overrides[f"{pace}.in_flight"] = order.in_flight
+    if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
+        load_settings(common.config, overrides={}).for_account(common.account)
     settings = load_settings(common.config, overrides=overrides)
     for warning in settings.warnings:
-        _tell(common, f"Note: {warning}\n")
+        out.tell(common, f"Note: {warning}\n")
     return settings
 
 
-def _order(file: Path, order: Order) -> SendOrder:
+def _order(file: Path, order: Order, signed: str | None = None) -> SendOrder:
     return SendOrder(
         file=file,
         text=_text(order),
@@ -220,6 +250,7 @@ def _order(file: Path, order: Order) -> SendOrder:
         allow_partial=order.allow_partial,
         again=order.again,
         limit=order.limit,
+        signed_off=signed,
     )
 
 
@@ -239,45 +270,60 @@ def _text(order: Order) -> str:
         raise PlanError(f"--text-file {order.text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
-async def _agreed(made: Plan, common: Common, stop: Stop, *, yes: bool, signed: str | None) -> bool:
-    if signed is not None and signed != made.plan_hash:
-        raise SendRefused(
-            f"nothing was sent: the plan is {made.plan_hash}, not {signed}; list, text, account, pace, batch size or limit "
-            "differ from what was signed off. See `xinshi plan`"
-        )
-    if not common.quiet and not common.json:
-        sys.stderr.write(pages.plan_page(made))
-    if yes or signed is not None:
-        return True
-    sys.stderr.write(f"Send to {made.tally.recipients:,} people now? [y/N] ")
-    sys.stderr.flush()
-    return (await _typed_line(stop)).strip().lower() in ("y", "yes")
+def _known_already(name: str, wanted: str | None) -> str:
+    unused = f" The name {wanted!r} is not used." if wanted not in (None, name) else ""
+    return (
+        f"This order is known: it is the campaign {name!r}.{unused} What is left of it goes out now, and nothing twice.\n"
+        "To send all of it once more on purpose, add --again.\n"
+    )
 
 
-async def _typed_line(stop: Stop) -> str:
-    """A line from the terminal, or nothing after Ctrl-C. Not in a thread: one that waits for a key cannot be ended."""
+async def _agreed_plan(
+    engine: Engine, order: SendOrder, common: Common, reading: Pipeline, live: Live, *, asks: bool
+) -> Plan | None:
+    """A plan that somebody agrees to; None, and nothing is left of it, when nobody does."""
+    with showing(live, _is_lively(common)):
+        made = await engine.plan(order, reading, live)
+    try:
+        if not common.json:
+            out.tell(common, pages.plan_page(made))
+        if asks:
+            out.ask(f"Send to {_how_many(made, order)} people now? [y/N] ")
+        if not asks or (await _typed_line()).strip().lower() in ("y", "yes"):
+            return made
+    except BaseException:
+        await engine.discard(made)
+        raise
+    await engine.discard(made)
+    return None
+
+
+def _how_many(made: Plan, order: SendOrder) -> str:
+    everybody = made.tally.recipients
+    return f"{everybody:,}" if order.limit is None or order.limit >= everybody else f"{order.limit:,} of {everybody:,}"
+
+
+async def _typed_line() -> str:
+    """A line from the terminal. Not in a thread: one that waits for a key cannot be ended by Ctrl-C."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), ready.set)
     try:
-        waits = [asyncio.ensure_future(event.wait()) for event in (ready, stop.gently)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        await ready.wait()
     finally:
         loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline() if ready.is_set() else ""
+    return sys.stdin.readline()
 
 
 def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught: list[int]) -> int:
     if common.json:
-        _print_json(summary.as_json())
+        out.data(summary.as_json())
     elif not common.quiet:
-        sys.stdout.write(pages.summary_page(summary, journal=settings.journal_path))
+        out.page(pages.summary_page(summary, words=_same_journal(common), journal=settings.journal_path))
     return code_of_summary(summary, signal=caught[0] if caught else None)
 
 
 @asynccontextmanager
-async def _stopping() -> AsyncIterator[tuple[Stop, list[int]]]:
+async def _stopping(common: Common, live: Live) -> AsyncIterator[tuple[Stop, list[int]]]:
     """The first SIGINT or SIGTERM asks to stop gently, the second at once. The list holds those that came."""
     stop = Stop(gently=asyncio.Event(), now=asyncio.Event())
     caught: list[int] = []
@@ -288,7 +334,8 @@ async def _stopping() -> AsyncIterator[tuple[Stop, list[int]]]:
         if stop.gently.is_set():
             stop.now.set()
         else:
-            sys.stderr.write("\nStopping: waiting for the answers under way. Once more to stop at once.\n")
+            waits = "waiting for the answers under way; once more to stop at once." if live.recipients else "…"
+            out.tell(common, f"\nStopping: {waits}\n")
             stop.gently.set()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -312,11 +359,8 @@ def _is_lively(common: Common) -> bool:
     return sys.stderr.isatty() and not common.quiet and not common.json
 
 
-def _tell(common: Common, line: str) -> None:
-    if not common.quiet:
-        sys.stderr.write(line)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+def _same_journal(common: Common) -> list[str]:
+    """The flags with which another command finds this journal and account."""
+    given = {"--config": common.config, "--journal": common.journal}
+    words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+    return words if common.account == "default" else [*words, "--account", common.account]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.cli import commands
+from engine.cli import commands, out
 from engine.cli.words import Common, Order
-from engine.pipeline import Pipeline
+from engine.pipeline import Pipeline, module_environ
 
 _TEXT = "亲爱的会员，春季新品全场八折，三天有效，到店出示本短信即可。回T退订"
 _SIGNATURE = "信使演示"
@@ -26,10 +26,10 @@ def run(rows: int, common: Common) -> int:
     """Everything in a new folder of its own, which stays: its journal can be looked at afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="xinshi-demo-"))
     listed = folder / "customers.csv"
-    _say(common, f"A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n")
+    out.tell(common, f"A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n")
     write_list(listed, rows)
     with _simulator() as url:
-        _say(common, f"A simulated gateway on {url}; nothing leaves this machine.\n")
+        out.tell(common, f"A simulated gateway on {url}; nothing leaves this machine.\n")
         config = folder / "xinshi.toml"
         config.write_text(_settings(url), encoding="utf-8")
         _secret_file(folder / "password", "demo")
@@ -37,10 +37,10 @@ def run(rows: int, common: Common) -> int:
         order = Order(text=_TEXT, signature=_SIGNATURE, campaign="demo")
         with Pipeline(listed) as reading:
             code = commands.send(listed, order, mine, reading, yes=True, signed=None)
-    _say(
+    out.tell(
         common,
         f"\nLook at it again:      xinshi status demo --config {config}\n"
-        "What the journal says: any SQLite browser opens it\n"
+        f"The journal itself:    {folder / 'xinshi.db'} (any SQLite browser opens it)\n"
         "With your own account: copy config/xinshi.toml, fill in [account], then `xinshi check`\n",
     )
     return code
@@ -83,7 +83,8 @@ def _number(row: int, chance: random.Random, numbers: list[str]) -> str:
 def _simulator() -> Iterator[str]:
     """The simulator in a process of its own, on a free port; ended with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.simulator", "--port", "0", "--password", "demo", "--points", "1000000"],
+        [sys.executable, "-P", "-m", "engine.simulator", "--port", "0", "--password", "demo", "--points", "1000000"],
+        env=module_environ(),
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C is for the sender; the gateway stays until the sender is done
@@ -108,8 +109,3 @@ def _settings(url: str) -> str:
 def _secret_file(path: Path, text: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-
-
-def _say(common: Common, text: str) -> None:
-    if not common.quiet:
-        sys.stderr.write(text)

@@ -1,7 +1,11 @@
-"""What people read. Plain text that also survives a pipe; colour is the progress display's business."""
+"""What people read. Plain text that also survives a pipe; colour is the progress display's business.
+
+A page is one grid: a label, then a number and what it means, or words in both their places.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +14,7 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from engine.ledger.summary import CampaignSummary, number
-from engine.model import Balance, BatchState, Exclusion, PauseReason
+from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
 from engine.runtime import Plan
 
 _EXCLUDED = {
@@ -27,71 +31,102 @@ _EXCLUDED = {
 
 _PAUSED = {
     PauseReason.OPERATOR: "paused by the operator",
-    PauseReason.CREDENTIALS: "the gateway refused the login; nothing more was tried with it. Check account and password",
-    PauseReason.BALANCE: "the points do not reach; top up, or run with --allow-partial",
-    PauseReason.CONTENT: "the gateway refused the text; change it and send a new campaign",
-    PauseReason.CONFIGURATION: "address or profile are wrong; `xinshi check` helps",
+    PauseReason.CREDENTIALS: "the gateway refused the login; nothing more was tried with it",
+    PauseReason.BALANCE: "the points do not reach",
+    PauseReason.CONTENT: "the gateway refused the text",
+    PauseReason.CONFIGURATION: "the gateway's address or profile is wrong",
     PauseReason.UNREACHABLE: "the gateway cannot be reached",
-    PauseReason.THROTTLED: "the gateway says it is too fast; lower [pace] and run again",
-    PauseReason.REFUSALS: "several refusals in a row with a text that is not known; ask your vendor",
+    PauseReason.THROTTLED: "the gateway says it is too fast",
+    PauseReason.REFUSALS: "several refusals in a row, in words that are not known",
     PauseReason.DOUBTS: "several answers in a row were lost; the gateway may be down",
-    PauseReason.IN_DOUBT: "nothing is left to send, and some batches are in doubt: their answers were lost",
+    PauseReason.IN_DOUBT: "nothing is left to send, but some answers were lost",
     PauseReason.STOPPED: "stopped",
     PauseReason.JOURNAL: "the journal could not be written",
     PauseReason.LIMIT: "only a part was released (--limit)",
 }
 
-_STATES = {
-    "accepted": "accepted by the gateway",
-    "planned": "not sent yet",
-    "in_flight": "being sent",
-    "in_doubt": "in doubt (answer lost; never sent again without evidence)",
-    "refused": "refused by the gateway",
-    "cancelled": "cancelled",
-    "expired": "expired",
+_BEFORE_GOING_ON = {
+    PauseReason.CREDENTIALS: "Check account, userid and password with `xinshi check`.",
+    PauseReason.BALANCE: "Top up; or add --allow-partial to send what the points reach for.",
+    PauseReason.CONFIGURATION: "Check account.url and account.profile with `xinshi check`.",
+    PauseReason.UNREACHABLE: "`xinshi check` tells when the gateway is back.",
+    PauseReason.THROTTLED: "Ask your vendor how fast this account may be, and lower --requests-per-second.",
+    PauseReason.REFUSALS: "Ask your vendor what the words above mean.",
+    PauseReason.DOUBTS: "`xinshi check` tells when the gateway answers again.",
+    PauseReason.LIMIT: "--limit N releases N more; without it, all that is left goes out.",
 }
 
+_STATES = {
+    "accepted": ("accepted", "by the gateway"),
+    "planned": ("not sent yet", ""),
+    "in_flight": ("being sent", ""),
+    "in_doubt": ("in doubt", "their answers were lost; never sent again without evidence"),
+    "refused": ("refused", "by the gateway"),
+    "cancelled": ("cancelled", ""),
+    "expired": ("expired", ""),
+}
+_MOST_REASONS = 5  # shown per state
 
-def table(lines: Iterable[tuple[str, str]], *, indent: str = "") -> str:
-    """Words and values in two columns, a line each. Chinese characters count two cells."""
-    listed = [line for line in lines if line[1] != ""]
-    width = max((_cells(word) for word, _ in listed), default=0)
-    return "".join(f"{indent}{word}{' ' * (width - _cells(word))}  {value}\n" for word, value in listed)
+_Value = int | Decimal | str
+Line = tuple[str, _Value, str]
+"""A label (indented when it is a part of the line above), a number with its meaning, or words and "". """
+
+
+def grid(lines: Iterable[Line]) -> str:
+    """One grid for the whole page: labels, numbers to the right, words. Chinese characters count two cells."""
+    listed = list(lines)
+    labels = max((_cells(label) for label, _, _ in listed), default=0)
+    digits = max((len(_figure(value)) for _, value, _ in listed if not isinstance(value, str)), default=0)
+    margin = "\n" + " " * (labels + 2)
+    rows = []
+    for label, value, meaning in listed:
+        text = value if isinstance(value, str) else f"{_figure(value):>{digits}}  {meaning}"
+        rows.append(f"{label}{' ' * (labels - _cells(label))}  {text.replace(chr(10), margin)}".rstrip() + "\n")
+    return "".join(rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows under their headings, all columns to the left."""
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    return "".join(
+        "  ".join(f"{cell}{' ' * (width - _cells(cell))}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        + "\n"
+        for row in rows
+    )
+
+
+# ── the preview ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def plan_page(plan: Plan) -> str:
     """The preview."""
-    tally, source = plan.tally, plan.source
+    tally, source, message = plan.tally, plan.source, plan.message
     excluded = sum(tally.excluded.values())
-    sizes = f", {tally.smallest_batch}–{tally.largest_batch} numbers each" if tally.batches else ""
-    lines = [
-        ("campaign", plan.name),
-        ("list", f"{source.path} ({source.encoding}, numbers from {source.column_label})"),
-        ("", ""),
-        ("rows", f"{tally.rows:,}" + (f" and {tally.extra:,} second numbers in a cell" if tally.extra else "")),
-        ("recipients", f"{tally.recipients:,}"),
-        ("excluded", f"{excluded:,}" + (f", listed in {plan.rejects}" if plan.rejects else "")),
+    column = source.column_label if source.column_label.startswith("column ") else f"column {source.column_label}"
+    lines: list[Line] = [
+        ("campaign", plan.name, ""),
+        ("list", f"{source.path} ({source.encoding.upper()}, numbers in {column})", ""),
+        ("rows", tally.rows, f"and {tally.extra:,} second numbers in a cell" if tally.extra else ""),
+        ("left out", excluded, f"listed in {plan.rejects}" if plan.rejects else ""),
+        *(
+            (f"  {_EXCLUDED[reason]}", count, f"e.g. {_samples(tally.samples[reason])}")
+            for reason, count in tally.excluded.most_common()
+        ),
+        ("recipients", tally.recipients, ""),
+        ("batches", tally.batches, f"requests of {_sizes(tally.smallest_batch, tally.largest_batch)}"),
+        ("segments", tally.segments, f"{message.segments} a recipient: the text has {message.units} characters"),
+        ("points", tally.points, "estimated"),
+        _balance_against(plan),
+        ("time", _pace_words(plan), ""),
+        ("text", message.content, ""),
+        ("plan hash", plan.plan_hash, ""),
     ]
-    page = ["\n", table(lines), _exclusions(plan)]
-    points = f"{tally.points:,f} (estimated: {tally.recipients:,} × {plan.message.segments})"
-    page.append(
-        table(
-            [
-                ("batches", f"{tally.batches:,}{sizes}"),
-                (
-                    "segments",
-                    f"{plan.message.segments} a recipient ({plan.message.units} characters), {tally.segments:,} in all",
-                ),
-                ("points", points),
-                ("balance", f"not known: {plan.balance_problem}" if plan.balance_problem else _balance_against(plan)),
-                ("time", _pace_words(plan)),
-                ("text", _indented(plan.message.content, 12)),
-                ("plan hash", plan.plan_hash),
-            ]
-        )
-    )
-    page.append("\n")
-    return "".join(page)
+    return f"\n{grid(lines)}\n"
+
+
+def plan_hint(plan: Plan) -> str:
+    """What to do after a preview."""
+    return f"Send exactly this: the same words after `xinshi send`, with --plan {plan.plan_hash}\n"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -118,133 +153,194 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def summary_page(summary: CampaignSummary, *, journal: Path | None = None) -> str:
-    """How a campaign stands, for somebody who was not there."""
-    recipients = summary.recipients
-    lines = [
-        ("campaign", f"{summary.campaign}: {_headline(summary)}"),
-        ("", ""),
-        ("rows", f"{summary.rows:,}" + (f" + {summary.extra:,} second numbers" if summary.extra else "")),
-        ("excluded", _excluded_words(summary)),
-        ("recipients", f"{sum(recipients.values()):,}"),
-    ]
-    states = [(_STATES[word], f"{count:,}") for word, count in recipients.items() if count]
-    if summary.shortfall:
-        states.append(("of these not counted by the gateway", f"{summary.shortfall:,} (its success counts were lower)"))
-    money = [
-        ("points", f"{_points(summary.charged)} charged for this campaign ({_points(summary.estimated)} estimated)"),
-        ("balance", _account_words(summary)),
-        ("unexplained", _unexplained_words(summary)),
-    ]
-    page = ["\n", table(lines), table(states, indent="  "), table(money)]
-    if summary.detail and summary.reasons:
-        page.append(f"\n{summary.detail}\n")
-    page += [
-        f"  {size:,} recipients {state.value.replace('_', ' ')}: {words}\n" for (state, words), size in _worst(summary)
-    ]
-    if hint := _next_step(summary):
-        page.append(f"\n{hint}\n")
-    if journal is not None:
-        page.append(f"Journal: {journal}\n")
-    return "".join(page)
+def _samples(rows: Sequence[Excluded]) -> str:
+    return "; ".join(f"line {row.line}: {_shortened(row.raw) if row.raw.strip() else '(empty)'}" for row in rows)
 
 
-def campaigns_page(campaigns: Sequence[CampaignSummary]) -> str:
-    """A line a campaign."""
-    if not campaigns:
-        return "No campaigns yet. `xinshi send FILE --text …` makes one.\n"
-    lines = []
-    for each in campaigns:
-        done = each.recipients["accepted"]
-        all_of_them = sum(each.recipients.values())
-        lines.append((each.campaign, f"{_when(each.created_at)}  {done:,}/{all_of_them:,} accepted  {_headline(each)}"))
-    return table(lines)
+def _sizes(smallest: int, largest: int) -> str:
+    return f"{largest:,} numbers" if smallest == largest else f"{smallest:,} to {largest:,} numbers"
 
 
-def balance_line(balance: Balance) -> str:
-    """The points left in a line."""
-    left = "not told" if balance.remaining is None else f"{balance.remaining:,f} points"
-    kind = {True: "prepaid", False: "postpaid", None: "kind of account not known"}[balance.prepaid]
-    bought = "" if balance.send_total is None else f", {balance.send_total:,f} ever bought"
-    return f"{left} ({kind} {balance.payinfo}{bought})"
-
-
-def keywords_line(verdict: str, message: str) -> str:
-    """The gateway's word about a text."""
-    meaning = {
-        "clean": "clean: no forbidden words",
-        "forbidden": "FORBIDDEN words found",
-        "unknown": "the gateway cannot say",
-    }[verdict]
-    return f"{meaning} ({message})" if message else meaning
-
-
-def _headline(summary: CampaignSummary) -> str:
-    if not summary.reasons:
-        return summary.state.value
-    return f"{summary.state.value}: " + "; ".join(_PAUSED[reason] for reason in summary.reasons)
-
-
-def _next_step(summary: CampaignSummary) -> str:
-    if PauseReason.IN_DOUBT in summary.reasons:
-        return "Batches in doubt are kept as they are: sending them again could reach people twice."
-    if summary.recipients["planned"] and summary.state.value == "paused":
-        return f"Go on with: xinshi run {summary.campaign}"
-    return ""
-
-
-def _exclusions(plan: Plan) -> str:
-    lines = []
-    for reason, count in plan.tally.excluded.most_common():
-        samples = "; ".join(f"line {row.line}: {_shortened(row.raw)!r}" for row in plan.tally.samples[reason])
-        lines.append((_EXCLUDED[reason], f"{count:,}  e.g. {samples}"))
-    return table(lines, indent="  ")
-
-
-def _excluded_words(summary: CampaignSummary) -> str:
-    named = [f"{count:,} {_EXCLUDED[reason]}" for reason, count in summary.excluded.items() if count]
-    total = sum(summary.excluded.values())
-    return f"{total:,}" + (f" ({', '.join(named)})" if named else "")
-
-
-def _worst(summary: CampaignSummary) -> list[tuple[tuple[BatchState, str], int]]:
-    return sorted(summary.words.items(), key=lambda item: -item[1])[:5]
-
-
-def _balance_against(plan: Plan) -> str:
+def _balance_against(plan: Plan) -> Line:
     balance = plan.balance
-    if balance is None or balance.remaining is None:
-        return "not told by the gateway"
+    if balance is None:
+        return ("balance", f"not known: {plan.balance_problem}", "")
+    if balance.remaining is None:
+        return ("balance", "not told by the gateway", "")
     after = balance.remaining - plan.tally.points
-    rest = f"{after:,f} after this" if after >= 0 else f"{-after:,f} TOO FEW"
-    return f"{balance_line(balance)}; {rest}"
+    if after >= 0 or balance.prepaid is False:
+        return ("balance", balance.remaining, f"{_points(after)} after this")
+    return ("balance", balance.remaining, f"{_points(-after)} TOO FEW: top up, or send a part with --allow-partial")
 
 
 def _pace_words(plan: Plan) -> str:
     pace = plan.account.pace
     limits = [f"{pace.requests_per_second:g} requests a second"] if pace.requests_per_second else []
     limits += [f"{pace.numbers_per_second:g} numbers a second"] if pace.numbers_per_second else []
-    at = " and ".join(limits) or "no limit set"
-    return f"about {_duration(plan.forecast_s)} ({at}, {pace.in_flight} in flight)" if limits else at
+    at = " and ".join(limits) or "no limit of pace"
+    duration = f"about {_duration(plan.forecast_s)}: " if limits else ""
+    return f"{duration}{at}, {pace.in_flight} in flight"
 
 
-def _account_words(summary: CampaignSummary) -> str:
-    if summary.opening is None:
-        return "not known"
-    bought = f" + {_points(summary.topped_up)} topped up" if summary.topped_up else ""
-    return f"{_points(summary.opening)} before{bought}, {_points(summary.remaining)} now"
+# ── a campaign ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _unexplained_words(summary: CampaignSummary) -> str:
+def summary_page(summary: CampaignSummary, *, words: Sequence[str] = (), journal: Path | None = None) -> str:
+    """How a campaign stands, for somebody who was not there. `words` are the flags that lead to this journal again."""
+    lines: list[Line] = [
+        ("campaign", summary.campaign, ""),
+        ("state", _headline(summary), ""),
+        *_why_lines(summary),
+        ("rows", summary.rows, f"and {summary.extra:,} second numbers in a cell" if summary.extra else ""),
+        ("left out", sum(summary.excluded.values()), ""),
+        *((f"  {_EXCLUDED[reason]}", count, "") for reason, count in summary.excluded.items() if count),
+        ("recipients", sum(summary.recipients.values()), ""),
+        *_state_lines(summary),
+        ("points", summary.charged, f"charged for this campaign, {_points(summary.estimated)} estimated"),
+        _account_line(summary),
+        _unexplained_line(summary),
+    ]
+    if journal is not None:
+        lines.append(("journal", str(journal), ""))
+    hint = _next_step(summary, words)
+    return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
+
+
+def campaigns_page(campaigns: Sequence[CampaignSummary], *, journal: Path) -> str:
+    """A line a campaign."""
+    if not campaigns:
+        return f"No campaigns yet in {journal}. `xinshi send FILE --text …` makes one.\n"
+    rows = [("campaign", "made", "accepted", "of", "state")]
+    rows += [
+        (
+            each.campaign,
+            _when(each.created_at),
+            f"{each.recipients['accepted']:,}",
+            f"{sum(each.recipients.values()):,}",
+            _headline(each),
+        )
+        for each in campaigns
+    ]
+    return columns(rows)
+
+
+def _headline(summary: CampaignSummary) -> str:
+    """The state and why, in a sentence."""
+    why = "; ".join(_PAUSED[reason] for reason in summary.reasons if reason.value != "stopped")
+    state = "stopped" if summary.reasons == (PauseReason.STOPPED,) else summary.state.value
+    if summary.state is CampaignState.FINISHED and summary.recipients["refused"]:
+        return "finished, some were refused"
+    return f"{state}: {why}" if why else state
+
+
+def _why_lines(summary: CampaignSummary) -> Iterable[Line]:
+    """What the pause reason does not say, unless it stands beside a state already."""
+    told = {reason for _, reason in summary.words}
+    obvious = {PauseReason.STOPPED, PauseReason.IN_DOUBT, PauseReason.OPERATOR}
+    if summary.detail and summary.detail not in told and summary.reasons and obvious.isdisjoint(summary.reasons):
+        yield "  why", summary.detail, ""
+
+
+def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
+    for state, count in summary.recipients.items():
+        label, meaning = _STATES[state]
+        if not count:
+            continue
+        yield f"  {label}", count, meaning
+        if state == "accepted" and summary.shortfall:
+            yield (
+                "    not counted",
+                summary.shortfall,
+                "the gateway's success counts are lower and do not say whom it left out",
+            )
+        yield from _reason_lines(summary, state)
+
+
+def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
+    """The gateway's words, verbatim, with the recipients they were said of."""
+    said = [(size, reason) for (of, reason), size in summary.words.items() if of.value == state]
+    said.sort(key=lambda each: -each[0])
+    if state in (BatchState.REFUSED.value, BatchState.IN_DOUBT.value):
+        yield from (("    because", size, reason) for size, reason in said[:_MOST_REASONS])
+        if rest := sum(size for size, _ in said[_MOST_REASONS:]):
+            yield "    because", rest, f"{len(said) - _MOST_REASONS} other reasons"
+
+
+def _account_line(summary: CampaignSummary) -> Line:
+    if summary.remaining is None:
+        return ("balance", "not known", "")
+    bought = f", {_points(summary.topped_up)} topped up since" if summary.topped_up else ""
+    return ("balance", summary.remaining, f"now, {_points(summary.opening)} before{bought}")
+
+
+def _unexplained_line(summary: CampaignSummary) -> Line:
     if summary.unexplained is None:
-        return "not known"
+        return ("unexplained", "not known", "")
     if not summary.intervals:
-        return "0: every point is accounted for"
+        return ("unexplained", 0, "every point is accounted for")
+    several = len(summary.intervals) > 1
     where = "; ".join(
-        f"{_points(each.unexplained)} between {_when(each.begin)} and {_when(each.end)}" for each in summary.intervals
+        f"{_points(each.unexplained) + ' ' if several else ''}between {_when(each.begin)} and {_when(each.end)}"
+        for each in summary.intervals
     )
-    why = " (batches in doubt may be the cause)" if summary.recipients["in_doubt"] else ""
-    return f"{_points(summary.unexplained)}: {where}{why}"
+    why = "; batches in doubt may be the cause" if summary.recipients["in_doubt"] else ""
+    return ("unexplained", summary.unexplained, f"{where}{why}")
+
+
+def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
+    if PauseReason.IN_DOUBT in summary.reasons:
+        return "What is in doubt stays as it is: sending it again could reach people twice."
+    if summary.state is not CampaignState.PAUSED or not summary.recipients["planned"]:
+        return ""
+    if PauseReason.CONTENT in summary.reasons:
+        return "Mend the text and send it as a new campaign: `xinshi send FILE --text …`"
+    before = [_BEFORE_GOING_ON[reason] for reason in summary.reasons if reason in _BEFORE_GOING_ON]
+    again = shlex.join(["xinshi", "run", summary.campaign, *words])
+    return "\n".join((*before, f"Go on with: {again}"))
+
+
+# ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def balance_page(balance: Balance) -> str:
+    """The points left."""
+    return grid(balance_lines(balance))
+
+
+def balance_lines(balance: Balance) -> list[Line]:
+    """The points left, for a page that says more."""
+    kind = {True: "prepaid", False: "postpaid", None: "neither prepaid nor postpaid in words that are known"}
+    left: Line = ("points left", "not told by the gateway", "")
+    if balance.remaining is not None:
+        left = ("points left", balance.remaining, "")
+    bought: list[Line] = [] if balance.send_total is None else [("ever bought", balance.send_total, "")]
+    return [left, *bought, ("paid", f"{kind[balance.prepaid]} ({balance.payinfo})", "")]
+
+
+def balance_json(balance: Balance) -> dict[str, Any]:
+    """The points left, for machines."""
+    return {
+        "payinfo": balance.payinfo,
+        "remaining": number(balance.remaining),
+        "send_total": number(balance.send_total),
+    }
+
+
+def keywords_line(verdict: str, message: str) -> str:
+    """The gateway's word about a text."""
+    meaning = {
+        "clean": "no forbidden words",
+        "forbidden": "FORBIDDEN words found",
+        "unknown": "the gateway cannot say",
+    }[verdict]
+    return f"{meaning}: the gateway says 「{message}」\n" if message else f"{meaning}\n"
+
+
+# ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _figure(value: int | Decimal) -> str:
+    return _points(value) if isinstance(value, Decimal) else f"{value:,}"
 
 
 def _points(points: Decimal | None) -> str:
@@ -257,16 +353,13 @@ def _when(at: datetime) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _indented(text: str, by: int) -> str:
-    return text.replace("\n", "\n" + " " * by)
-
-
 def _shortened(raw: str) -> str:
-    return raw if len(raw) <= 24 else raw[:23] + "…"
+    clean = " ".join(raw.split())
+    return clean if len(clean) <= 24 else clean[:23] + "…"
 
 
 def _cells(word: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 _COMMON = Group("Every command", sort_key=100)
 
@@ -19,9 +20,15 @@ class Common:
     config: Annotated[Path | None, Parameter(help="The settings file; see also XINSHI_CONFIG.")] = None
     journal: Annotated[Path | None, Parameter(help="The journal; by default xinshi.db in your state folder.")] = None
     account: Annotated[str, Parameter(help="Which account of the settings.")] = "default"
-    json: Annotated[bool, Parameter(negative="", help="Data for machines on standard output.")] = False
-    verbose: Annotated[int, Parameter(name=["--verbose", "-v"], count=True, help="Tell more; twice: everything.")] = 0
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Tell nothing but errors.")] = False
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Data for machines on standard output.")] = (
+        False
+    )
+    verbose: Annotated[
+        int, Parameter(name=["--verbose", "-v"], count=True, show_default=False, help="Tell more; twice: everything.")
+    ] = 0
+    quiet: Annotated[
+        bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Tell nothing but errors.")
+    ] = False
 
 
 @Parameter(name="*")
@@ -39,10 +46,20 @@ class Order:
     signature: Annotated[str | None, Parameter(help="Your brand, as the gateway knows it.")] = None
     opt_out: Annotated[str | None, Parameter(help="The opt-out words to end the message with.")] = None
     batch_size: Annotated[int | None, Parameter(help="Recipients in one request.")] = None
-    limit: Annotated[int | None, Parameter(help="Plan all, but release only so many recipients now.")] = None
+    limit: Annotated[
+        int | None,
+        Parameter(validator=Number(gte=1), help="Plan all, but release only so many recipients now, in whole batches."),
+    ] = None
     requests_per_second: Annotated[float | None, Parameter(help="The pace; 0: no limit.")] = None
     in_flight: Annotated[int | None, Parameter(help="How many requests may be under way at once.")] = None
     allow_partial: Annotated[
-        bool, Parameter(negative="", help="When the points do not reach: send what they reach for, whole batches.")
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="When the points do not reach: send what they reach for, whole batches.",
+        ),
     ] = False
-    again: Annotated[bool, Parameter(negative="", help="Send it once more although this very order was sent.")] = False
+    again: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Send it once more although this very order was sent.")
+    ] = False

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from aiolimiter import AsyncLimiter
 
 GUARD_S = 0.020
+BEHIND_S = 0.25
+"""Who stands longer at the gate was admitted too early: a stalled disk let the schedule run ahead of what really left."""
 
 
 class WindowLog:
@@ -78,10 +80,11 @@ class Pace:
         self.unlimited = self._requests is None and self._numbers is None
         self._smoother = _smoother(self._requests)
         self._admission, self._gate = asyncio.Lock(), asyncio.Lock()
+        self._behind = False
         now = clock()
         for age_s, numbers in earlier:
             for log, amount in (*self._scheduled(numbers), *self._left(numbers)):
-                log.add(now - age_s, amount)
+                log.add(now - max(0.0, age_s), amount)  # a wall clock that was set back makes ages negative
 
     async def admit(self, numbers: int) -> None:
         """Wait until a request of so many numbers may leave within moments."""
@@ -91,21 +94,32 @@ class Pace:
             if self._smoother is not None:
                 await self._smoother.acquire()
             await self._pass(self._scheduled(numbers))
+            if self._behind:  # without this the schedule would stay ahead for ever: both run at the same rate
+                async with self._gate:
+                    await self._until_free(self._left(numbers))
 
-    async def gate(self, numbers: int) -> None:
-        """Wait until the request may leave now, and count it."""
+    async def gate(self, numbers: int) -> float:
+        """Wait until the request may leave now, and count it. Returns how many seconds that took."""
         if self.unlimited:
-            return
+            return 0.0
+        asked_s = self._clock()
         async with self._gate:
-            await self._pass(self._left(numbers))
+            left_s = await self._pass(self._left(numbers))
+        self._behind = left_s - asked_s > BEHIND_S
+        return left_s - asked_s
 
-    async def _pass(self, logs: list[tuple[WindowLog, int]]) -> None:
+    async def _pass(self, logs: list[tuple[WindowLog, int]]) -> float:
+        at = await self._until_free(logs)
+        for log, amount in logs:
+            log.add(at, amount)
+        return at
+
+    async def _until_free(self, logs: list[tuple[WindowLog, int]]) -> float:
         at = self._clock()
         while (free := max(log.free_at(at, amount) for log, amount in logs)) > at:
             await asyncio.sleep(free - at)
             at = self._clock()
-        for log, amount in logs:
-            log.add(at, amount)
+        return at
 
     def _scheduled(self, numbers: int) -> list[tuple[WindowLog, int]]:
         return [(limit.scheduled, amount) for limit, amount in self._limits(numbers)]

@@ -103,7 +103,7 @@ class Pool:
         try:
             await _first_of(work, stop, stop_now)
             if not work.done():
-                self._halt(PauseReason.STOPPED, "the run was stopped")
+                self.halt(PauseReason.STOPPED, "the run was stopped")
                 await _first_of(work, stop_now, timeout=self._terms.grace_s)
         finally:
             work.cancel()
@@ -239,9 +239,10 @@ class Pool:
 
     def _judge(self, pause: PauseReason | None, outcome: Outcome | None) -> None:
         if pause is not None:
-            self._halt(pause, "" if outcome is None else outcome.reason)
+            self.halt(pause, "" if outcome is None else outcome.reason)
 
-    def _halt(self, reason: PauseReason, detail: str) -> None:
+    def halt(self, reason: PauseReason, detail: str = "") -> None:
+        """Begin nothing more, for this reason; what is in flight comes to its end. The first reason counts."""
         if self._end is None:
             self._end = PoolEnd(reason=reason, detail=detail)
         self._halted.set()

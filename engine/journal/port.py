@@ -165,6 +165,10 @@ class Journal(Protocol):
         """Record what the campaign as a whole does now, and why."""
         ...
 
+    async def cancel_campaign(self, campaign_id: int) -> int:
+        """Cancel what has not started, for good. Returns how many recipients that were."""
+        ...
+
     async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
         """Set up to which batch the campaign may send; None: all of it."""
         ...

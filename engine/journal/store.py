@@ -235,6 +235,10 @@ class SqlJournal(Reader):
         """Record what the campaign as a whole does now, and why."""
         await self._commits.do(writes.set_states, (campaign_id, state, reasons, detail))
 
+    async def cancel_campaign(self, campaign_id: int) -> int:
+        """Cancel what has not started, for good. Returns how many recipients that were."""
+        return await self._commits.do(writes.cancel, campaign_id)
+
     async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
         """Set up to which batch the campaign may send; None: all of it."""
         await self._commits.do(writes.release_withheld, (campaign_id, sendable))

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
@@ -165,6 +165,22 @@ def set_states(connection: Connection, changes: Sequence[StateChange]) -> list[N
             .values(state=state.value, reasons=json.dumps([reason.value for reason in reasons]), detail=detail)
         )
     return [None] * len(changes)
+
+
+def cancel(connection: Connection, campaign_ids: Sequence[int]) -> list[int]:
+    """Cancel what has not started of campaigns. Returns how many recipients that were, for each."""
+    cancelled = []
+    for campaign_id in campaign_ids:
+        waiting = (batch.c.campaign_id == campaign_id) & (batch.c.state == BatchState.PLANNED.value)
+        size = connection.execute(select(func.coalesce(func.sum(batch.c.size), 0)).where(waiting)).scalar_one()
+        connection.execute(update(batch).where(waiting).values(state=BatchState.CANCELLED.value))
+        connection.execute(
+            update(campaign)
+            .where(campaign.c.id == campaign_id)
+            .values(state=CampaignState.CANCELLED.value, reasons="[]", detail="")
+        )
+        cancelled.append(int(size))
+    return cancelled
 
 
 def release_withheld(connection: Connection, changes: Sequence[tuple[int, int | None]]) -> list[None]:
