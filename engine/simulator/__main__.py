@@ -1,6 +1,7 @@
 """Runs the simulated gateway as a process of its own: `python -m engine.simulator --port 0 --fault drop_answer=0.02`.
 
 Prints one line of JSON with its address and process id when it listens; ends on SIGTERM or SIGINT.
+With `--state FILE` it goes on where it was, even after a SIGKILL.
 """
 
 from __future__ import annotations

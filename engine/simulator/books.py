@@ -6,9 +6,14 @@ One entry per request and one counter update per batch, so that a run of a milli
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, astuple, dataclass, field
+from enum import StrEnum
 from hashlib import sha256
 from itertools import takewhile
+
+from engine.simulator.reports import Fates, Reading, Report, ReportQueue, Task
+from engine.simulator.state import Event
 
 TEXTS_KEPT = 1000
 
@@ -22,11 +27,14 @@ class SendRecord:
     `taken` alone.
     """
 
+    ordinal: int  # of the send requests, from 1
     at: float  # Unix time of arrival
     mono: float  # the same on the monotonic clock
     numbers: int = 0  # as given in the request
+    first: str = ""  # the first good one
     result: str = "open"
     taken: int = 0  # numbers accepted
+    taken_at: float | None = None  # Unix time
     charge: int = 0
     task_id: int | None = None
     content: str | None = None  # hash of the text
@@ -36,27 +44,27 @@ class SendRecord:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One accepted request, kept for its reports. `at` is Unix time."""
+class Move(StrEnum):
+    """Why the balance changed, where it was no send of ours."""
 
-    task_id: int
-    at: float
-    numbers: list[str]
-    charge: int
+    TOP_UP = "top_up"  # somebody paid
+    FOREIGN = "foreign"  # somebody else sent from this account
+    REFUND = "refund"  # points of undelivered numbers came back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """One delivery report that is due. Whether it was delivered is drawn when it is read."""
+class Movement:
+    """One change of the balance that was no charge. `points` is negative where they went away."""
 
-    task: Task
-    mobile: str
+    at: float  # Unix time
+    kind: Move
+    points: int
+    task_id: int | None = None  # of a refund
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uplink:
-    """A text from a person. `at` is Unix time."""
+    """A text from a person. `at` is the time on the gateway's own clock."""
 
     mobile: str
     content: str
@@ -66,15 +74,19 @@ class Uplink:
 
 @dataclass(slots=True, kw_only=True)
 class Books:
-    """Counts and remembers. opening + top_ups - charges - foreign = balance, always."""
+    """Counts and remembers. opening + top_ups + refunds - charges - foreign = balance, always.
+
+    Every change is handed to `log` before its method returns. `happen_again` does the same change without being told.
+    """
 
     opening: int
     next_task_id: int
     window_s: float = 1.0  # of the peaks
+    log: Callable[[Event], None] | None = None
     balance: int = field(init=False)
     charges: int = 0
-    top_ups: int = 0
-    foreign: int = 0
+    moved: Counter[Move] = field(default_factory=Counter)  # points without their sign
+    movements: list[Movement] = field(default_factory=list)
     mobiles: Counter[str] = field(default_factory=Counter)
     doubled: set[str] = field(default_factory=set)
     accepted: int = 0
@@ -83,19 +95,25 @@ class Books:
     texts: dict[str, str] = field(default_factory=dict)
     peak_requests: int = 0
     peak_numbers: int = 0
-    tasks: list[Task] = field(default_factory=list)
+    reports: ReportQueue = field(default_factory=ReportQueue)
     uplinks: deque[Uplink] = field(default_factory=deque)
-    repeats: deque[Report] = field(default_factory=deque)
-    _unread_task: int = 0  # the first task with unread reports, and how many of its numbers were read
-    _unread_number: int = 0
+    uplinks_read: int = 0
+    uplinks_lost: int = 0
     _window: deque[SendRecord] = field(default_factory=deque)
     _window_numbers: int = 0
 
     def __post_init__(self) -> None:
         self.balance = self.opening
 
+    @property
+    def tasks(self) -> list[Task]:
+        """The accepted requests in the order of acceptance."""
+        return self.reports.tasks
+
+    # -- sends ---------------------------------------------------------------------------------------------------
+
     def arrive(self, record: SendRecord) -> None:
-        """Note a send request, with its numbers, and the most that any window has seen."""
+        """Note a send request, with its numbers, and the most that any window has seen. `keep` must follow."""
         self.sends.append(record)
         self._window.append(record)
         self._window_numbers += record.numbers
@@ -107,14 +125,15 @@ class Books:
     def remember_text(self, content: str) -> str:
         """The hash of a text. The first thousand texts are kept whole."""
         digest = sha256(content.encode()).hexdigest()[:16]
-        if len(self.texts) < TEXTS_KEPT:
-            self.texts.setdefault(digest, content)
+        if len(self.texts) < TEXTS_KEPT and digest not in self.texts:
+            self.texts[digest] = content
+            self._tell("text", content=content)
         return digest
 
-    def take(self, record: SendRecord, numbers: list[str], charge: int, now: float) -> Task:
-        """Accept the numbers: count, charge, give a task id. The one place where points are charged."""
-        task = Task(task_id=self.next_task_id, at=now, numbers=numbers, charge=charge)
-        self.next_task_id += 1
+    def take(self, record: SendRecord, task: Task) -> None:
+        """Accept the numbers of a task: count and charge. The one place where points are charged. `keep` must follow."""
+        numbers, charge = task.numbers, task.charge
+        self.next_task_id = task.task_id + 1
         known = len(self.mobiles)
         self.mobiles.update(numbers)
         if len(self.mobiles) - known != len(numbers):  # only then can there be doubles, and only then is each looked at
@@ -122,50 +141,84 @@ class Books:
         self.accepted += len(numbers)
         self.charges += charge
         self.balance -= charge
-        self.tasks.append(task)
-        record.taken, record.charge, record.task_id = len(numbers), charge, task.task_id
-        return task
+        self.reports.add(task)
+        record.taken, record.taken_at = len(numbers), task.at
+        record.charge, record.task_id = charge, task.task_id
+
+    def keep(self, record: SendRecord) -> None:
+        """What a send request came to is final, or it is open and will be kept again."""
+        if self.log is None:
+            return
+        taken = {"clock_at": self.tasks[-1].clock_at, "mobiles": self.tasks[-1].numbers} if record.taken else {}
+        self._tell("send", record=record.as_json(), **taken)
+
+    # -- points --------------------------------------------------------------------------------------------------
+
+    def move(self, movement: Movement) -> None:
+        """The balance changes without a send."""
+        self.balance += movement.points
+        self.moved[movement.kind] += abs(movement.points)
+        self.movements.append(movement)
+        self._tell("move", **asdict(movement))
 
     def balance_at(self, moment: float) -> int:
-        """The balance without the charges after a Unix time."""
-        recent = takewhile(lambda task: task.at > moment, reversed(self.tasks))
-        return self.balance + sum(task.charge for task in recent)
+        """The balance as it was at a Unix time."""
+        if all(not line or line[0].at > moment for line in (self.tasks, self.movements)):
+            return self.opening
+        charges = sum(task.charge for task in takewhile(lambda task: task.at > moment, reversed(self.tasks)))
+        moves = sum(move.points for move in takewhile(lambda move: move.at > moment, reversed(self.movements)))
+        return self.balance + charges - moves
 
-    def top_up(self, points: int) -> None:
-        """Somebody paid."""
-        self.top_ups += points
-        self.balance += points
+    # -- reads ---------------------------------------------------------------------------------------------------
 
-    def spend(self, points: int) -> None:
-        """Somebody else sent from this account."""
-        self.foreign += points
-        self.balance -= points
+    def call(self, name: str) -> None:
+        """Count a call that is no send."""
+        self.calls[name] += 1
+        self._tell("call", name=name)
 
     def last_task_of(self, mobile: str) -> int | None:
         """The task in which a number was accepted last. Slow: reads everything."""
         return next((task.task_id for task in reversed(self.tasks) if mobile in task.numbers), None)
 
-    def read_reports(self, most: int, before: float) -> list[Report]:
-        """Take up to `most` reports of tasks accepted before a Unix time out of the queue. They come once."""
-        found: list[Report] = []
-        while self._unread_task < len(self.tasks) and len(found) < most:
-            task = self.tasks[self._unread_task]
-            if task.at > before:
-                break
-            start = self._unread_number
-            numbers = task.numbers[start : start + most - len(found)]
-            found.extend(Report(task=task, mobile=mobile) for mobile in numbers)
-            self._unread_number = start + len(numbers)
-            if self._unread_number == len(task.numbers):
-                self._unread_task, self._unread_number = self._unread_task + 1, 0
-        return found
+    def plant_reports(self, reports: Iterable[Report]) -> None:
+        """Reports of what was sent before anybody looked wait in the queue."""
+        planted = list(reports)
+        self.reports.plant(planted)
+        self._tell("plant_reports", reports=[astuple(report) for report in planted])
 
-    def read_repeats(self, most: int) -> list[Report]:
-        """Take up to `most` of the reports that come a second time."""
-        return [self.repeats.popleft() for _ in range(min(most, len(self.repeats)))]
+    def read_reports(self, most: int, now: float, fates: Fates, *, lost: bool) -> list[Report]:
+        """Take up to `most` reports out of the queue. They come once, even if the answer is `lost`."""
+        reading = self.reports.take(most, now, fates)
+        self._count_reports(len(reading.reports), lost)
+        if self.log is not None:
+            held = [astuple(report) for report in reading.held]
+            steps = {"popped": reading.popped, "passed": reading.passed, "unreported": reading.unreported}
+            self._tell("read_reports", read=len(reading.reports), lost=lost, held=held, **steps)
+        return reading.reports
+
+    def plant_uplink(self, uplink: Uplink) -> None:
+        """A text of a person waits in the queue."""
+        self.uplinks.append(uplink)
+        self._tell("plant_uplink", **asdict(uplink))
+
+    def read_uplinks(self, *, lost: bool) -> list[Uplink]:
+        """Take all uplinks out of the queue. They come once, even if the answer is `lost`."""
+        uplinks = list(self.uplinks)
+        self.uplinks.clear()
+        self.uplinks_read += len(uplinks)
+        self.uplinks_lost += len(uplinks) if lost else 0
+        self._tell("read_uplinks", lost=lost)
+        return uplinks
+
+    def _count_reports(self, read: int, lost: bool) -> None:
+        self.reports.read += read
+        self.reports.lost += read if lost else 0
+
+    # -- the truth, and how it survives --------------------------------------------------------------------------
 
     def truth(self, *, detail: bool = True) -> dict[str, object]:
         """Everything as JSON. Without detail it costs nothing, however much was sent."""
+        reports = self.reports
         summary: dict[str, object] = {
             "schema": 1,
             "requests": len(self.sends),
@@ -175,14 +228,64 @@ class Books:
             "charges": self.charges,
             "balance": self.balance,
             "opening": self.opening,
-            "top_ups": self.top_ups,
-            "foreign": self.foreign,
+            "top_ups": self.moved[Move.TOP_UP],
+            "foreign": self.moved[Move.FOREIGN],
+            "refunds": self.moved[Move.REFUND],
             "calls": dict(self.calls),
+            "reports": {
+                "unread": reports.unread(),
+                "read": reports.read,
+                "lost": reports.lost,
+                "unreported": reports.unreported,
+                "planted": reports.planted,
+            },
+            "uplinks": {"unread": len(self.uplinks), "read": self.uplinks_read, "lost": self.uplinks_lost},
             "peak_requests": self.peak_requests,
             "peak_numbers": self.peak_numbers,
         }
         if detail:
             summary["sends"] = [record.as_json() for record in self.sends]
+            summary["movements"] = [asdict(movement) for movement in self.movements]
             summary["mobiles"] = dict(self.mobiles)
             summary["texts"] = dict(self.texts)
         return summary
+
+    def _tell(self, what: str, **more: object) -> None:
+        if self.log is not None:
+            self.log({"e": what, **more})
+
+    def happen_again(self, event: Event) -> None:
+        """Do what was logged. Events of others are passed over."""
+        match event.pop("e"):
+            case "send":
+                self._send_again(**event)
+            case "text":
+                self.remember_text(event["content"])
+            case "move":
+                self.move(Movement(**{**event, "kind": Move(event["kind"])}))
+            case "call":
+                self.call(event["name"])
+            case "plant_reports":
+                self.reports.plant(map(_report, event["reports"]))
+            case "read_reports":
+                self._count_reports(event.pop("read"), event.pop("lost"))
+                self.reports.take_again(Reading(**{**event, "reports": [], "held": list(map(_report, event["held"]))}))
+            case "plant_uplink":
+                self.plant_uplink(Uplink(**event))
+            case "read_uplinks":
+                self.read_uplinks(lost=event["lost"])
+
+    def _send_again(self, record: Event, clock_at: float = 0.0, mobiles: list[str] | None = None) -> None:
+        told = SendRecord(**record)
+        if told.ordinal > len(self.sends):
+            self.arrive(told)
+        else:
+            self.sends[told.ordinal - 1] = told  # it was kept open before
+        if mobiles and told.task_id is not None and told.taken_at is not None:
+            task = Task(task_id=told.task_id, at=told.taken_at, clock_at=clock_at, numbers=mobiles, charge=told.charge)
+            self.take(told, task)
+
+
+def _report(fields: list[object]) -> Report:
+    """A report as it was written."""
+    return Report(**dict(zip(Report.__slots__, fields, strict=True)))  # type: ignore[arg-type]  # we wrote them

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import md5
 
 from engine.simulator import replies
-from engine.simulator.books import Books, Report, SendRecord, Uplink
+from engine.simulator.books import Books, Move, SendRecord, Uplink
+from engine.simulator.clock import OwnClock
 from engine.simulator.faults import Drawn, Draws, chance
 from engine.simulator.form import split_mobiles
-from engine.simulator.replies import FAILURES, Reply, Shape
-from engine.simulator.settings import Fault, RateAnswer, SimulatorSettings
+from engine.simulator.points import Points
+from engine.simulator.replies import FAILURES, Reply, ReportStatus, Shape
+from engine.simulator.reports import Fates, Report, Task
+from engine.simulator.settings import Fault, RateAnswer, SimulatorSettings, TimeFormat
+from engine.simulator.state import Event
 
 CHINA = timezone(timedelta(hours=8))
 REPORTS_PER_POLL = 4000
@@ -58,6 +62,7 @@ NOT_TAKEN_PAGES = {
 }
 
 NO_ANSWER_NOT_TAKEN = (Fault.RESET_BEFORE, Fault.HANG_LOST)
+SHORT = (Fault.SHORT_COUNT, Fault.SHORT_AND_DROP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +75,84 @@ class SendPlan:
     bad: int
     drawn: Drawn
     door: Door
+    late: bool = False  # to be decided after `hang_s`
     reply: Reply | None = None
 
 
 class Gateway:
-    """One account at one vendor: settings, books and draws. Wall and monotonic clock (seconds) are arguments."""
+    """One account at one vendor: settings, books and draws. Wall and monotonic clock (seconds) are arguments.
+
+    `events` is what happened before a restart; what happens from now on is handed to `log`. Raises ValueError when the
+    events are those of another account.
+    """
 
     def __init__(
-        self, settings: SimulatorSettings, *, wall: Callable[[], float], monotonic: Callable[[], float]
+        self,
+        settings: SimulatorSettings,
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        events: Iterable[Event] = (),
+        log: Callable[[Event], None] | None = None,
     ) -> None:
         self.settings = settings
         self.books = Books(
             opening=settings.points, next_task_id=settings.task_id_start, window_s=settings.rate_window_s
         )
         self.draws = Draws(settings.seed, settings.faults)
+        self._fates = Fates(settings=settings)
         self._wall, self._monotonic = wall, monotonic
         self._let_through: deque[float] = deque()
+        now = wall()
+        self._clock = OwnClock(wall=now, own=now, speed=settings.clock_speed)
+        known = self._resume(events)
+        self.books.log = log
+        self.points = Points(self.books, settings, wall=wall, monotonic=monotonic)
+        if log is not None and not known:
+            log({"e": "opened", **self._account()})
+        if log is not None and (not known or self._clock.speed != settings.clock_speed):
+            self._run_clock(settings.clock_speed)
+
+    def _resume(self, events: Iterable[Event]) -> bool:
+        """Do everything again that happened before. Returns whether anything had."""
+        known = False
+        for event in events:
+            known = True
+            match event:
+                case {"e": "opened", **account}:
+                    if account != self._account():
+                        raise ValueError(f"the state is that of {account}, not of {self._account()}")
+                case {"e": "clock", **clock}:
+                    self._clock = OwnClock(**clock)
+                case _:
+                    self.books.happen_again(event)
+        calls = self.books.calls
+        polls = calls["reports"] + calls["uplinks"]
+        attempts = Counter(record.first for record in self.books.sends if record.result != "rate_limited")
+        self.draws.resume(attempts, reads=calls.total() - polls, polls=polls)
+        return known
+
+    def _account(self) -> dict[str, object]:
+        settings = self.settings
+        return {"seed": settings.seed, "points": settings.points, "task_id_start": settings.task_id_start}
 
     def change(self, settings: SimulatorSettings) -> None:
         """From the next request on, these settings hold."""
         self.settings = settings
         self.books.window_s = settings.rate_window_s
         self.draws.change(settings.faults)
+        self.points.change(settings)
+        self._fates = Fates(settings=settings)
+        if settings.clock_speed != self._clock.speed:
+            self._run_clock(settings.clock_speed)
+
+    def _run_clock(self, speed: float) -> None:
+        self._clock = self._clock.running(speed, self._wall())
+        if self.books.log is not None:
+            self.books.log({"e": "clock", **asdict(self._clock)})
+
+    def _own_now(self) -> float:
+        return self._clock.at(self._wall())
 
     # -- send ----------------------------------------------------------------------------------------------------
 
@@ -102,9 +163,13 @@ class Gateway:
         """
         at, mono = self._wall(), self._monotonic()
         numbers, bad = split_mobiles(parameters.get("mobile", ""))
-        record = SendRecord(at=at, mono=mono, numbers=len(numbers) + bad)
-        self.books.arrive(record)
         first = numbers[0] if numbers else ""
+        record = SendRecord(
+            ordinal=len(self.books.sends) + 1, at=at, mono=mono, numbers=len(numbers) + bad, first=first
+        )
+        self.books.arrive(record)
+        if record.ordinal == self.settings.top_up_at_request:
+            self.points.top_up(self.settings.top_up_points)
         too_fast = self._too_fast(door, mono)
         if too_fast is not None:
             # Not an attempt: how often somebody knocks too early must not change what is drawn later.
@@ -112,8 +177,19 @@ class Gateway:
             drawn = Drawn(fault=None, first=first, attempt=0)
         else:
             drawn = self.draws.send(first)
+        late = drawn.fault is Fault.HANG_THEN_ACCEPT_LATE
+        late = late or (drawn.fault is Fault.HANG_ACCEPT and self.settings.hang_takes_late)
+        if late:
+            self.books.keep(record)
         return SendPlan(
-            record=record, parameters=parameters, numbers=numbers, bad=bad, drawn=drawn, door=door, reply=too_fast
+            record=record,
+            parameters=parameters,
+            numbers=numbers,
+            bad=bad,
+            drawn=drawn,
+            door=door,
+            late=late,
+            reply=too_fast,
         )
 
     def _too_fast(self, door: Door, mono: float) -> Reply | None:
@@ -136,6 +212,12 @@ class Gateway:
 
         None where there is no answer to give (and nothing was taken).
         """
+        self.points.pass_time(self._own_now())
+        reply = self._decided(plan)
+        self.books.keep(plan.record)
+        return reply
+
+    def _decided(self, plan: SendPlan) -> Reply | None:
         if plan.reply is not None:
             return plan.reply
         fault = plan.drawn.fault
@@ -159,17 +241,26 @@ class Gateway:
         content = plan.parameters["content"]
         if self.settings.drop_duplicates:
             numbers = list(dict.fromkeys(numbers))
-        if fault is Fault.SHORT_COUNT:
+        if fault in SHORT:
             numbers = self.draws.without_some(plan.drawn, numbers)
         record.content = self.books.remember_text(content)
-        charge = len(numbers) * segments(content) * self.settings.price
-        task = self.books.take(record, numbers, charge, self._wall())
+        now = self._wall()
+        task = Task(
+            task_id=self.books.next_task_id,
+            at=now,
+            clock_at=self._clock.at(now),
+            numbers=numbers,
+            charge=len(numbers) * segments(content) * self.settings.price,
+        )
+        self.books.take(record, task)
+        self.points.promise_refund(task)
         if fault is None:
             record.result = "accepted"
         if fault is Fault.FAILD_OTHER_TAKEN:
             return self._refusal(plan.door, FAILURES[fault])
         task_id: int | str = "" if fault is Fault.NO_TASK_ID else task.task_id
-        fields = replies.send_fields(remaining=self.books.balance, task_id=task_id, count=len(numbers))
+        remaining = self._balance_shown(self.settings.remainpoint_lag_s)
+        fields = replies.send_fields(remaining=remaining, task_id=task_id, count=len(numbers))
         return self._written(fields, plan.door)
 
     def _check(self, plan: SendPlan) -> tuple[str, str] | None:
@@ -205,41 +296,39 @@ class Gateway:
 
     # -- the other calls -----------------------------------------------------------------------------------------
 
-    def answer(self, door: Door, parameters: Parameters) -> Reply:
-        """Every call but send."""
+    def answer(self, door: Door, parameters: Parameters) -> Reply | None:
+        """Every call but send. None where its answer is lost."""
         action = parameters.get("action", "").lower()
-        match door.call, action:
-            case "sms", "overage":
-                return self._overage(door, parameters)
-            case "sms", "checkkeyword":
-                return self._checkkeyword(door, parameters)
-            case "reports", _:
-                return self._poll(door, parameters, self._reports)
-            case "uplinks", _:
-                return self._poll(door, parameters, self._uplinks)
-        self.books.calls["unknown"] += 1
-        return self._refusal(door, FAILURES[Fault.FAILD_PARAMETER])
+        if door.call != "sms":
+            self.books.call(door.call)
+            return self._poll(door, parameters, self.draws.poll())
+        known = {"overage": self._overage, "checkkeyword": self._checkkeyword}
+        self.books.call(action if action in known else "unknown")
+        fault = self.draws.read()
+        if fault is Fault.LOGIN_PAGE:
+            return replies.LOGIN_PAGE
+        failure = None if action in known else Fault.FAILD_PARAMETER
+        reply = self._refusal(door, FAILURES[failure]) if failure else known[action](door, parameters)
+        return None if fault is Fault.DROP_READ else reply
 
     def _overage(self, door: Door, parameters: Parameters) -> Reply:
-        self.books.calls["overage"] += 1
+        self.points.pass_time(self._own_now())
         failure = self._login_failure(door, parameters)
         if failure:
             return self._refusal(door, FAILURES[failure])
         return self._written(
             replies.overage_fields(
                 prepaid=self.settings.prepaid,
-                remaining=self._balance_shown(),
-                send_total=self.books.opening + self.books.top_ups,
+                remaining=self._balance_shown(self.settings.balance_lag_s),
+                send_total=self.books.opening + self.books.moved[Move.TOP_UP],
             ),
             door,
         )
 
-    def _balance_shown(self) -> int:
-        lag_s = self.settings.balance_lag_s
+    def _balance_shown(self, lag_s: float) -> int:
         return self.books.balance_at(self._wall() - lag_s) if lag_s else self.books.balance
 
     def _checkkeyword(self, door: Door, parameters: Parameters) -> Reply:
-        self.books.calls["checkkeyword"] += 1
         failure = self._login_failure(door, parameters)
         if failure:
             message = FAILURES[failure]
@@ -247,57 +336,69 @@ class Gateway:
             message = replies.DIRTY if self._is_dirty(parameters.get("content", "")) else replies.CLEAN
         return self._written({"message": message}, door)
 
-    def _poll(self, door: Door, parameters: Parameters, read: Callable[[int], list[str]]) -> Reply:
-        self.books.calls[door.call] += 1
-        layout = self.settings.layout
+    def _poll(self, door: Door, parameters: Parameters, fault: Fault | None) -> Reply | None:
+        if fault is Fault.LOGIN_PAGE:
+            return replies.LOGIN_PAGE
+        lost, layout = fault is Fault.DROP_POLL, self.settings.layout
+        error = self._poll_error(door, parameters)
+        if error is not None:
+            return None if lost else replies.poll_error(error, layout)
+        most = min(int(parameters.get("statusnum") or REPORTS_PER_POLL), REPORTS_PER_POLL)
+        records = self._reports(most, lost=lost) if door.call == "reports" else self._uplinks(lost=lost)
+        if fault is Fault.ERROR_BESIDE:
+            place = self.draws.errors_place()
+            error_box = replies.errorstatus(5 if place % 0.5 < 0.25 else 6)
+            records = [error_box, *records] if place < 0.5 else [*records, error_box]
+        # No JSON form of these two was ever seen, so they are XML at every door.
+        return None if lost else replies.xml_reply(records, Shape.XML, layout)
+
+    def _poll_error(self, door: Door, parameters: Parameters) -> int | None:
         failure = self._login_failure(door, parameters)
         if failure:
-            return replies.poll_error(1 if failure is Fault.FAILD_CREDENTIALS_EMPTY else 2, layout)
+            return 1 if failure is Fault.FAILD_CREDENTIALS_EMPTY else 2
         if not self.settings.reports_allowed:
-            return replies.poll_error(3, layout)
+            return 3
         most = parameters.get("statusnum") or str(REPORTS_PER_POLL)
-        if parameters.get("action", "").lower() != "query" or not WHOLE_NUMBER.fullmatch(most):
-            return replies.poll_error(4, layout)
-        # No JSON form of these two was ever seen, so they are XML at every door.
-        return replies.xml_reply(read(min(int(most), REPORTS_PER_POLL)), Shape.XML, layout)
+        good = parameters.get("action", "").lower() == "query" and WHOLE_NUMBER.fullmatch(most)
+        return None if good else 4
 
-    def _reports(self, most: int) -> list[str]:
-        settings, books = self.settings, self.books
-        repeats = books.read_repeats(most)
-        fresh = books.read_reports(most - len(repeats), self._wall() - settings.report_delay_s)
-        if settings.repeated:
-            books.repeats.extend(report for report in fresh if self._comes_twice(report))
-        return [self._statusbox(report) for report in repeats + fresh]
-
-    def _comes_twice(self, report: Report) -> bool:
-        return chance(self.settings.seed, "repeated", report.mobile) < self.settings.repeated
+    def _reports(self, most: int, *, lost: bool) -> list[str]:
+        return [
+            self._statusbox(report) for report in self.books.read_reports(most, self._own_now(), self._fates, lost=lost)
+        ]
 
     def _statusbox(self, report: Report) -> str:
-        settings, task = self.settings, report.task
+        fates, mobile = self._fates, report.mobile
+        final = ReportStatus.DELIVERED if fates.is_delivered(mobile) else ReportStatus.FAILED
         return replies.statusbox(
-            mobile=report.mobile,
-            task_id=task.task_id,
-            delivered=chance(settings.seed, "undelivered", report.mobile) >= settings.undelivered,
-            received=self._china_time(task.at + settings.report_delay_s),
+            mobile=mobile,
+            task_id=report.task_id,
+            status=ReportStatus.INTERIM if report.interim else final,
+            word=not report.interim and fates.has_words(mobile),
+            received=self._china_time(report.received, mobile),
         )
 
-    def _uplinks(self, _most: int) -> list[str]:
-        waiting = [self._callbox(uplink) for uplink in self.books.uplinks]
-        self.books.uplinks.clear()
-        return waiting
+    def plant_reports(self, mobiles: Iterable[str], *, task_id: int | str | None, age_s: float) -> None:
+        """Old reports of another sending wait in the queue. `task_id` None: the one before our first."""
+        received = self._own_now() - age_s
+        task = self.settings.task_id_start - 1 if task_id is None else task_id
+        self.books.plant_reports(Report(task_id=task, mobile=mobile, received=received) for mobile in mobiles)
+
+    def _uplinks(self, *, lost: bool) -> list[str]:
+        return [self._callbox(uplink) for uplink in self.books.read_uplinks(lost=lost)]
 
     def _callbox(self, uplink: Uplink) -> str:
         return replies.callbox(
             mobile=uplink.mobile,
             task_id="" if uplink.task_id is None else uplink.task_id,
-            content=uplink.content,
-            received=self._china_time(uplink.at),
+            content=uplink.content if self.settings.raw_uplinks else replies.escaped(uplink.content),
+            received=self._china_time(uplink.at, uplink.mobile),
         )
 
     def plant_uplink(self, mobile: str, content: str) -> None:
         """A person replies. It is in the next poll of uplinks, and in no later one."""
         task_id = self.books.last_task_of(mobile)
-        self.books.uplinks.append(Uplink(mobile=mobile, content=content, task_id=task_id, at=self._wall()))
+        self.books.plant_uplink(Uplink(mobile=mobile, content=content, task_id=task_id, at=self._own_now()))
 
     # -- shared by the calls -------------------------------------------------------------------------------------
 
@@ -335,8 +436,10 @@ class Gateway:
     def _written(self, fields: replies.Fields, door: Door) -> Reply:
         return replies.fields_reply(fields, door.shape, self.settings.layout)
 
-    def _china_time(self, at: float) -> str:
-        return replies.written_time(datetime.fromtimestamp(at, CHINA), self.settings.time_format)
+    def _china_time(self, at: float, mobile: str) -> str:
+        time_format = self.settings.time_format
+        pick = chance(self.settings.seed, "time_format", mobile) if time_format == TimeFormat.MIXED else 0.0
+        return replies.written_time(datetime.fromtimestamp(at, CHINA), time_format, pick)
 
 
 def in_shape(door: Door, parameters: Parameters) -> Door:

@@ -11,12 +11,15 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 from engine.simulator.settings import Fault
 
-BY_ORDINAL = (Fault.RESET_CONNECT, Fault.DROP_READ, Fault.DROP_POLL)
-"""Drawn per connection or per call that carries no number."""
+ON_READS = (Fault.LOGIN_PAGE, Fault.DROP_READ)
+ON_POLLS = (Fault.LOGIN_PAGE, Fault.DROP_POLL, Fault.ERROR_BESIDE)
+"""What a balance or keyword call and what a poll can meet, in the order of precedence."""
+
+BY_ORDINAL = (Fault.RESET_CONNECT, Fault.DROP_READ, Fault.DROP_POLL, Fault.ERROR_BESIDE)
+"""Drawn per connection or per call that carries no number, and never for a send."""
 
 
 def chance(seed: int, *what: object) -> float:
@@ -40,7 +43,7 @@ class Draws:
     def __init__(self, seed: int, faults: Mapping[str, float]) -> None:
         self._seed = seed
         self._attempts: dict[str, int] = {}
-        self._ordinals = dict.fromkeys(BY_ORDINAL, 0)
+        self._ordinals = dict.fromkeys((*BY_ORDINAL, Fault.LOGIN_PAGE), 0)
         self.change(faults)
 
     def change(self, faults: Mapping[str, float]) -> None:
@@ -62,9 +65,28 @@ class Draws:
         """Draw for a new connection."""
         return self._next(Fault.RESET_CONNECT)
 
-    def answer_is_dropped(self, fault: Literal[Fault.DROP_READ, Fault.DROP_POLL]) -> bool:
-        """Draw for a read of the balance or the keywords, or for a poll."""
-        return self._next(fault)
+    def read(self) -> Fault | None:
+        """Draw for a read of the balance or the keywords."""
+        return self._first(ON_READS)
+
+    def poll(self) -> Fault | None:
+        """Draw for a poll."""
+        return self._first(ON_POLLS)
+
+    def errors_place(self) -> float:
+        """Where in [0, 1) the error of the last poll stands, and which it is."""
+        return chance(self._seed, "errors_place", self._ordinals[Fault.ERROR_BESIDE])
+
+    def resume(self, attempts: Mapping[str, int], *, reads: int, polls: int) -> None:
+        """Go on after so many attempts per first number, reads and polls. Connections were not counted."""
+        self._attempts = dict(attempts)
+        self._ordinals.update(dict.fromkeys(ON_READS, reads) | dict.fromkeys(ON_POLLS, polls))
+        self._ordinals[Fault.LOGIN_PAGE] = reads + polls
+
+    def _first(self, faults: Sequence[Fault]) -> Fault | None:
+        """The first that strikes. All are drawn, so that none depends on the others."""
+        struck = [fault for fault in faults if self._next(fault)]
+        return struck[0] if struck else None
 
     def _next(self, fault: Fault) -> bool:
         self._ordinals[fault] += 1

@@ -58,7 +58,14 @@ TOO_FREQUENT = "提交过于频繁，请稍后再试"
 DIRTY = "包含非法字符"
 CLEAN = "未包含非法字符"
 
-POLL_ERRORS = {1: "用户名或密码不能为空", 2: "用户名或密码错误", 3: "该用户不允许查看状态报告", 4: "参数不正确"}
+POLL_ERRORS = {
+    1: "用户名或密码不能为空",
+    2: "用户名或密码错误",
+    3: "该用户不允许查看状态报告",
+    4: "参数不正确",
+    5: "没有记录",
+    6: "其他错误",
+}
 
 PASCAL = {
     "returnstatus": "ReturnStatus",
@@ -70,6 +77,8 @@ PASCAL = {
     "overage": "Overage",
     "sendTotal": "SendTotal",
 }
+
+WRITTEN = (TimeFormat.PADDED, TimeFormat.UNPADDED, TimeFormat.SLASHES)
 
 Fields = dict[str, str | int]
 
@@ -125,7 +134,7 @@ def xml_reply(children: Sequence[str], shape: Shape, layout: Layout) -> Reply:
     gbk = shape is Shape.XML_GBK
     encoding = "gb2312" if gbk else "utf-8"
     text = _laid_out(f'<?xml version="1.0" encoding="{encoding}" ?>', children, layout)
-    body = text.encode("gbk", "replace") if gbk else text.encode()
+    body = text.encode("gbk" if gbk else "utf-8", "replace")
     if layout is Layout.BOM and not gbk:
         body = b"\xef\xbb\xbf" + body
     return Reply(body=body, content_type=f"text/xml; charset={encoding}")
@@ -153,32 +162,45 @@ def escaped(text: str) -> str:
 
 
 def poll_error(number: int, layout: Layout) -> Reply:
-    """Errors 1 to 4 of the two query URLs. There is no `returnstatus`."""
-    remark = POLL_ERRORS[number]
-    child = f"<errorstatus><error>{number}</error><remark>{remark}</remark></errorstatus>"
-    return xml_reply([child], Shape.XML, layout)
+    """One of the errors of the two query URLs alone. There is no `returnstatus`."""
+    return xml_reply([errorstatus(number)], Shape.XML, layout)
 
 
-def statusbox(*, mobile: str, task_id: int, delivered: bool, received: str) -> str:
-    """One delivery report. The id is spelled in lower case here."""
-    status, code = (10, "DELIVRD") if delivered else (20, "UNDELIV")
+def errorstatus(number: int) -> str:
+    """An error as it may also stand among records."""
+    return f"<errorstatus><error>{number}</error><remark>{POLL_ERRORS[number]}</remark></errorstatus>"
+
+
+class ReportStatus(StrEnum):
+    """What a report says; the value is its errorcode."""
+
+    DELIVERED = "DELIVRD"  # status 10
+    FAILED = "UNDELIV"  # status 20
+    INTERIM = "ACCEPTD"  # status 20 as well, and yet no failure
+
+
+def statusbox(*, mobile: str, task_id: int | str, status: ReportStatus, word: bool, received: str) -> str:
+    """One delivery report. The id is spelled in lower case here. `word`: the errorcode stands in the status too."""
+    shown = status.value if word else 10 if status is ReportStatus.DELIVERED else 20
     return (
-        f"<statusbox><mobile>{mobile}</mobile><taskid>{task_id}</taskid><status>{status}</status>"
-        f"<receivetime>{received}</receivetime><errorcode>{code}</errorcode><extno></extno></statusbox>"
+        f"<statusbox><mobile>{mobile}</mobile><taskid>{task_id}</taskid><status>{shown}</status>"
+        f"<receivetime>{received}</receivetime><errorcode>{status.value}</errorcode><extno></extno></statusbox>"
     )
 
 
 def callbox(*, mobile: str, task_id: int | str, content: str, received: str) -> str:
-    """One uplink. `task_id` is empty when the person never got a message from here."""
+    """One uplink, its content as it is given. `task_id` is empty when the person never got a message from here."""
     return (
-        f"<callbox><mobile>{mobile}</mobile><taskid>{task_id}</taskid><content>{escaped(content)}</content>"
+        f"<callbox><mobile>{mobile}</mobile><taskid>{task_id}</taskid><content>{content}</content>"
         f"<receivetime>{received}</receivetime><extno></extno></callbox>"
     )
 
 
-def written_time(at: datetime, time_format: TimeFormat) -> str:
-    """A time as the three kinds of servers write it."""
+def written_time(at: datetime, time_format: TimeFormat, pick: float) -> str:
+    """A time as the three kinds of servers write it. `pick` in [0, 1) decides where they are mixed."""
     match time_format:
+        case TimeFormat.MIXED:
+            return written_time(at, WRITTEN[int(pick * len(WRITTEN))], pick)
         case TimeFormat.PADDED:
             return f"{at:%Y-%m-%d %H:%M:%S}"
         case TimeFormat.UNPADDED:
@@ -199,6 +221,7 @@ SERVER_ERROR = html_page(
     "<h1>“/”应用程序中的服务器错误。<hr></h1><h2><i>运行时错误</i></h2>"
     "<b>说明: </b>服务器上出现应用程序错误。此应用程序的当前自定义错误设置禁止远程查看应用程序错误的详细信息。",
 )
+FORBIDDEN = html_page(403, "403 - 禁止访问: 访问被拒绝。", "<h1>服务器错误</h1><h2>403 - 禁止访问: 访问被拒绝。</h2>")
 UNAVAILABLE = html_page(503, "Service Unavailable", "<h2>Service Unavailable</h2>", **{"Retry-After": "1"})
 NOT_FOUND = html_page(404, "404 - 找不到文件或目录。", "<h1>服务器错误</h1><h2>404 - 找不到文件或目录。</h2>")
 LOGIN_PAGE = html_page(200, "用户登录", '<form action="login.aspx" method="post"><input name="user"></form>')

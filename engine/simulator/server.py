@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -23,21 +23,26 @@ from engine.simulator.faults import Drawn
 from engine.simulator.form import parameters as read_parameters
 from engine.simulator.replies import Reply
 from engine.simulator.settings import Fault, SimulatorSettings, changed
+from engine.simulator.state import StateFile
 
 LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST in place of FIN
 BACKLOG = 1024
-RESET_INSTEAD_OF_ANSWER = (Fault.RESET_BEFORE, Fault.DROP_ANSWER)
+RESET_INSTEAD_OF_ANSWER = (Fault.RESET_BEFORE, Fault.DROP_ANSWER, Fault.SHORT_AND_DROP)
+TAKEN_PAGES = {Fault.HTTP_403_TAKEN: replies.FORBIDDEN, Fault.HTTP_500_TAKEN: replies.SERVER_ERROR}
 FORM = "application/x-www-form-urlencoded"
+OLDEST_S = 1e9  # of planted reports: older ones would have times that cannot be written
 
 
 class Simulator:
     """A gateway on loopback with one account. Start it, send to `url`, and compare with `truth()`.
 
     `async with Simulator(settings) as sim:` starts and stops it. Started again it has its books and its port still.
+    With a state file, start() reads what happened before and goes on from there, in this or in another process.
     """
 
     def __init__(self, settings: SimulatorSettings | None = None) -> None:
         self._gateway = Gateway(settings or SimulatorSettings(), wall=time.time, monotonic=time.monotonic)
+        self._state: StateFile | None = None
         self._stopping = asyncio.Event()
         self._waiters: list[_Waiter] = []
         self._busy: set[web.RequestHandler] = set()
@@ -90,15 +95,27 @@ class Simulator:
 
     def top_up(self, points: int) -> None:
         """Add points, as a payment does."""
-        self._gateway.books.top_up(points)
+        self._open_gateway().points.top_up(points)
 
     def spend(self, points: int) -> None:
         """Take points, as another user of the account does."""
-        self._gateway.books.spend(points)
+        self._open_gateway().points.spend(points)
+
+    def plant_reports(
+        self, mobiles: Iterable[str], *, task_id: int | str | None = None, age_s: float = 86_400.0
+    ) -> None:
+        """Unread reports of an older sending: the next poll has them. Without a task id it is the one before our first."""
+        self._open_gateway().plant_reports(mobiles, task_id=task_id, age_s=age_s)
 
     def plant_uplink(self, mobile: str, content: str) -> None:
         """A person replies: the next poll of uplinks has it."""
-        self._gateway.plant_uplink(mobile, content)
+        self._open_gateway().plant_uplink(mobile, content)
+
+    def _open_gateway(self) -> Gateway:
+        """The gateway, where an order is sure to be kept. Raises RuntimeError when it would not be."""
+        if self.settings.state and self._state is None:
+            raise RuntimeError("a simulator that keeps its state takes orders only while it runs")
+        return self._gateway
 
     async def wait_for_requests(self, count: int) -> None:
         """Return once `count` send requests have arrived and what they come to at once is in the books."""
@@ -120,8 +137,9 @@ class Simulator:
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
+        """Listen. Raises OSError when the port or the state file is taken, ValueError for the state of another account."""
         settings = self.settings
+        self._open_state()
         self._stopping.clear()
         self._http = web.Server(
             self._handle,
@@ -131,13 +149,12 @@ class Simulator:
         )
         # The holder is bound and never listens: it keeps the port ours while the listener is closed for a refusal, and
         # keeps the kernel from giving the port to a client, who would then be connected to itself.
-        self._holder = self._bound(self._port or settings.port)
-        self._port = self._holder.getsockname()[1]
         try:
+            self._holder = self._bound(self._port or settings.port)
+            self._port = self._holder.getsockname()[1]
             await self._listen()
         except BaseException:
-            self._holder.close()
-            self._holder = None
+            self._let_go()
             raise
 
     async def stop(self) -> None:
@@ -152,9 +169,28 @@ class Simulator:
             self._http.pre_shutdown()
             await self._http.shutdown(timeout=0.2)
             self._http = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._holder is not None:
             self._holder.close()
             self._holder = None
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
+    def _open_state(self) -> None:
+        if not self.settings.state:
+            return
+        state = StateFile(self.settings.state)
+        try:
+            self._gateway = Gateway(
+                self.settings, wall=time.time, monotonic=time.monotonic, events=state.events(), log=state.append
+            )
+        except BaseException:
+            state.close()
+            raise
+        self._state = state
 
     def _bound(self, port: int) -> socket.socket:
         host = self.settings.host
@@ -224,14 +260,13 @@ class Simulator:
             return await self._send(request, door, parameters)
         reply = self._gateway.answer(door, parameters)
         await self._pause(0.0)
-        lost = self._gateway.draws.answer_is_dropped(Fault.DROP_READ if door.call == "sms" else Fault.DROP_POLL)
-        return _reset(request) if lost else self._response(reply)
+        return _reset(request) if reply is None else self._response(reply)
 
     async def _send(self, request: web.BaseRequest, door: Door, parameters: Parameters) -> web.StreamResponse:
         gateway = self._gateway
         plan = gateway.arrive(door, parameters)
         fault = plan.drawn.fault
-        if fault is Fault.HANG_ACCEPT and self.settings.hang_takes_late:
+        if plan.late:
             self._tell_waiters()
             await self._hang()
             reply = gateway.decide(plan)
@@ -251,8 +286,8 @@ class Simulator:
         fault = drawn.fault
         if reply is None or fault in RESET_INSTEAD_OF_ANSWER:
             return _reset(request)
-        if fault is Fault.HTTP_500_TAKEN:
-            reply = replies.SERVER_ERROR
+        if fault in TAKEN_PAGES:
+            reply = TAKEN_PAGES[fault]
         if fault is Fault.EMPTY_ANSWER:
             reply = Reply(body=b"", content_type=reply.content_type)
         if fault is Fault.HALF_ANSWER_SHORT:
@@ -296,7 +331,19 @@ class Simulator:
                 return await _told(
                     request, lambda order: self.plant_uplink(str(order["mobile"]), str(order["content"]))
                 )
+            case "POST", "/_simulator/reports":
+                return await _told(request, self._plant_reports)
         return self._response(replies.NOT_FOUND)
+
+    def _plant_reports(self, order: dict[str, object]) -> None:
+        mobiles, task_id, age_s = order["mobiles"], order.get("task_id"), order.get("age_s", 86_400)
+        if not (isinstance(mobiles, list) and all(isinstance(mobile, str) for mobile in mobiles)):
+            raise ValueError("mobiles: a list of texts is expected")
+        if not (task_id is None or isinstance(task_id, int | str)):
+            raise ValueError(f"task_id: {task_id!r} is no number and no text")
+        if not (isinstance(age_s, int | float) and abs(age_s) < OLDEST_S):
+            raise ValueError(f"age_s: {age_s!r} is no age in seconds")
+        self.plant_reports(mobiles, task_id=task_id, age_s=age_s)
 
     def _change_and_pay(self, order: dict[str, object]) -> None:
         points = {name: order.pop(name, 0) for name in ("top_up", "spend")}

@@ -11,7 +11,8 @@ from enum import StrEnum
 class Fault(StrEnum):
     """One way in which the gateway or the network misbehaves. When a request draws several, the first of this list strikes.
 
-    "Taken" means: the numbers count as accepted, the points are charged, reports will come.
+    "Taken" means: the numbers count as accepted, the points are charged, reports will come. Without "per …" a fault is
+    drawn per send request.
     """
 
     RESET_CONNECT = "reset_connect"  # per connection: RST straight after the accept, before a byte is read
@@ -20,7 +21,7 @@ class Fault(StrEnum):
     HANG_LOST = "hang_lost"  # not taken, and no answer: after `hang_s` the connection ends
     HTTP_500 = "http_500"  # not taken, ASP.NET's error page
     HTTP_503 = "http_503"  # not taken, HTTP 503 with Retry-After, as an application pool that is recycled
-    LOGIN_PAGE = "login_page"  # not taken, HTTP 200 with an HTML page
+    LOGIN_PAGE = "login_page"  # per request of every kind: not taken, not read, HTTP 200 with an HTML page
     REDIRECT = "redirect"  # not taken, HTTP 302 to a login page
     FAILD_CREDENTIALS_EMPTY = "faild_credentials_empty"  # not taken: 用户名或密码不能为空
     FAILD_CREDENTIALS = "faild_credentials"  # not taken: 用户名或密码错误
@@ -37,7 +38,10 @@ class Fault(StrEnum):
     FAILD_UNKNOWN = "faild_unknown"  # not taken: a text that no document has
     FAILD_OTHER_TAKEN = "faild_other_taken"  # taken, and yet: 其他错误 with task id 0 and count 0
     DROP_ANSWER = "drop_answer"  # taken, then RST instead of an answer
+    SHORT_AND_DROP = "short_and_drop"  # as short_count, then RST: nobody is told that 1 to 5 numbers were not taken
     HANG_ACCEPT = "hang_accept"  # taken (when: `hang_takes_late`), the answer comes after `hang_s`
+    HANG_THEN_ACCEPT_LATE = "hang_then_accept_late"  # nothing for `hang_s`; then taken, even if the client has gone
+    HTTP_403_TAKEN = "http_403_taken"  # taken, HTTP 403 with an HTML page
     HTTP_500_TAKEN = "http_500_taken"  # taken, ASP.NET's error page
     HALF_ANSWER = "half_answer"  # taken, Content-Length of the whole answer, half of it, FIN
     HALF_ANSWER_SHORT = "half_answer_short"  # taken, half of the answer with the Content-Length of the half
@@ -46,6 +50,7 @@ class Fault(StrEnum):
     SHORT_COUNT = "short_count"  # 1 to 5 numbers are neither taken nor charged; successCounts says so; never all
     DROP_READ = "drop_read"  # per overage or checkkeyword: RST instead of an answer
     DROP_POLL = "drop_poll"  # per poll: the records are gone from the queue, RST instead of an answer
+    ERROR_BESIDE = "error_beside"  # per poll: an errorstatus, 5 or 6, stands before or after the records in the answer
 
 
 class Layout(StrEnum):
@@ -65,6 +70,7 @@ class TimeFormat(StrEnum):
     PADDED = "padded"  # 2011-12-02 22:12:11
     UNPADDED = "unpadded"  # 2013-9-17 17:38:08
     SLASHES = "slashes"  # 2016/1/26 11:02:08
+    MIXED = "mixed"  # each record in one of the three
 
 
 class RateAnswer(StrEnum):
@@ -87,9 +93,14 @@ class SimulatorSettings:
     sign_tolerance_s: float = 300.0  # how old or early a signed timestamp may be; 0: not checked
 
     points: int = 10_000_000  # the opening balance
-    balance_lag_s: float = 0.0  # overage shows the balance without the charges of the last seconds
+    balance_lag_s: float = 0.0  # overage shows the balance of so many seconds ago
+    remainpoint_lag_s: float = 0.0  # so does remainpoint; very long, and it is the opening balance for ever
     prepaid: bool = True  # False: never refused for the balance, which may fall below zero
     price: int = 1  # points per segment and number
+    refunds: bool = False  # undelivered numbers give their points back, per request, when its last failure is due
+    foreign_per_s: float = 0.0  # points that others spend from this account, 1 to 9 at a time at moments by seed
+    top_up_at_request: int = 0  # somebody pays just before this send request, counted from 1; 0: nobody does
+    top_up_points: int = 10_000  # so much
 
     latency_s: float = 0.0  # every answer waits this long; a send is taken when it arrives, not when it is answered
     jitter_s: float = 0.0  # and up to this much longer
@@ -114,21 +125,37 @@ class SimulatorSettings:
 
     layout: Layout = Layout.SAMPLE
     task_id_start: int = 93_390_617
-    report_delay_s: float = 2.0
+    clock_speed: float = 1.0  # how fast the gateway's own clock runs, the one of reports and their receivetimes
+    report_delay_s: float = 2.0  # from the acceptance to the report, on the gateway's own clock
     undelivered: float = 0.05  # share of the numbers that end with status 20
+    unreported: float = 0.0  # share of the numbers that never have a report
+    interim: float = 0.0  # share of the numbers with a 20 ACCEPTD first; the final report is in a later poll
+    late: float = 0.0  # share of the reports that take longer, from a second to `late_s`, each order of magnitude alike
+    late_s: float = 259_200.0
+    reordered: float = 0.0  # share of the reports that a poll passes over once, so that younger ones come first
     repeated: float = 0.0  # share of the reports that come a second time, in a later poll
+    status_words: float = 0.0  # share of the reports with DELIVRD or UNDELIV in place of 10 or 20
     reports_allowed: bool = True
     time_format: TimeFormat = TimeFormat.PADDED
+    raw_uplinks: bool = False  # texts of persons stand in the XML as they are: & and < break it
+
+    state: str = ""  # file that keeps the truth, not changed settings, through a kill; empty: it ends with the process
 
     def __post_init__(self) -> None:
         check_loopback(self.host)
         for name, share in self.faults.items():
             Fault(name)
             _check_share(f"fault {name}", share)
-        _check_share("undelivered", self.undelivered)
-        _check_share("repeated", self.repeated)
+        for name in SHARES:
+            _check_share(name, getattr(self, name))
         if self.rate_limit < 0 or self.rate_window_s <= 0:
             raise ValueError(f"rate limit {self.rate_limit} per {self.rate_window_s} s is no limit")
+        if self.clock_speed <= 0 or self.late_s < 1:
+            raise ValueError(
+                f"clock speed {self.clock_speed} and late_s {self.late_s}: above 0 and from 1 are expected"
+            )
+        if min(self.foreign_per_s, self.top_up_at_request, self.top_up_points) < 0:
+            raise ValueError("foreign_per_s, top_up_at_request and top_up_points are never negative")
 
 
 def check_loopback(host: str) -> None:
@@ -146,7 +173,9 @@ def _check_share(name: str, share: float) -> None:
         raise ValueError(f"{name}: {share} is no probability")
 
 
-FIXED = frozenset({"host", "port", "seed", "userid", "account", "password", "points", "task_id_start"})
+SHARES = ("undelivered", "unreported", "interim", "late", "reordered", "repeated", "status_words")
+
+FIXED = frozenset({"host", "port", "seed", "userid", "account", "password", "points", "task_id_start", "state"})
 """What cannot change while the gateway runs."""
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlencode
 
 import aiohttp
 
-from engine.simulator import Simulator
-
 LOGIN = {"userid": "12", "account": "demo", "password": "demo"}
 TEXT = "【某某】您好，退订回T"
+
+
+class Reachable(Protocol):
+    """A simulator, here or in another process."""
+
+    @property
+    def url(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,7 @@ class Got:
 
 
 class Client:
-    def __init__(self, session: aiohttp.ClientSession, sim: Simulator) -> None:
+    def __init__(self, session: aiohttp.ClientSession, sim: Reachable) -> None:
         self.session, self.sim = session, sim
 
     async def call(self, path: str, charset: str = "utf-8", query: str = "", **parameters: object) -> Got:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 
 import aiohttp
@@ -141,6 +142,37 @@ async def test_a_late_request_is_taken_although_its_client_has_gone(sim: Simulat
     assert result(sim) == ("hang_accept", 20, 20)
 
 
+@pytest.mark.parametrize("settings", [{"hang_s": 0.1, "points": 50}], indirect=True)
+async def test_late_requests_can_be_mixed_with_others(sim: Simulator, client: Client) -> None:
+    sim.set_faults({Fault.HANG_THEN_ACCEPT_LATE: 1.0})
+    late = asyncio.create_task(client.send(NUMBERS))
+    await sim.wait_for_requests(1)
+    assert result(sim) == ("open", 0, 0)
+    sim.set_faults({})
+    assert (await client.send(mobiles(25)[20:])).value("remainpoint") == "45"
+    late.cancel()  # the client has given up, and the gateway does not know
+    await asyncio.wait([late])
+
+    async with asyncio.timeout(5):
+        await sim.wait_for_accepted(25)
+
+    first, second = sim.truth()["sends"]
+    assert (first["result"], first["taken"], first["ordinal"]) == ("hang_then_accept_late", 20, 1)
+    assert first["at"] < second["at"] <= second["taken_at"] < first["taken_at"]
+    assert (first["first"], second["first"]) == (NUMBERS[0], mobiles(25)[20])
+    assert first["task_id"] == second["task_id"] + 1  # in the order of taking
+    assert (await client.overage()).value("overage") == "25"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"hang_s": 0.02, "points": 15, "faults": {"hang_then_accept_late": 1.0}}], indirect=True
+)
+async def test_a_late_request_answers_its_patient_client_and_may_be_refused(sim: Simulator, client: Client) -> None:
+    assert (await client.send(NUMBERS[:10])).value("remainpoint") == "5"
+    assert (await client.send(NUMBERS[10:])).value("returnstatus") == "Faild"
+    assert [send["taken"] for send in sim.truth()["sends"]] == [10, 0]
+
+
 @pytest.mark.parametrize("settings", [{"hang_s": 600.0, "faults": {"hang_accept": 1.0}}], indirect=True)
 async def test_a_hanging_simulator_stops_at_once(sim: Simulator, client: Client) -> None:
     asked = asyncio.create_task(client.send(NUMBERS))
@@ -158,6 +190,7 @@ async def test_a_hanging_simulator_stops_at_once(sim: Simulator, client: Client)
     [
         (Fault.HTTP_500, 0, 500, "运行时错误"),
         (Fault.HTTP_500_TAKEN, 20, 500, "运行时错误"),
+        (Fault.HTTP_403_TAKEN, 20, 403, "禁止访问"),
         (Fault.HTTP_503, 0, 503, "Service Unavailable"),
         (Fault.LOGIN_PAGE, 0, 200, "用户登录"),
         (Fault.REDIRECT, 0, 302, "Object moved"),
@@ -239,6 +272,57 @@ async def test_a_short_count_leaves_one_number(sim: Simulator, client: Client) -
     sim.set_faults({Fault.SHORT_COUNT: 1.0})
 
     assert (await client.send(NUMBERS[:1])).value("successCounts") == "1"
+
+
+async def test_a_short_count_may_be_told_to_nobody(sim: Simulator, client: Client) -> None:
+    sim.set_faults({Fault.SHORT_AND_DROP: 1.0})
+    lost = set()
+
+    for start in range(0, 400, 10):
+        with pytest.raises(aiohttp.ClientOSError):
+            await client.send(mobiles(400)[start : start + 10])
+    truth = sim.truth()
+    for send in truth["sends"]:
+        lost.add(10 - send["taken"])
+        assert (send["result"], send["charge"]) == ("short_and_drop", send["taken"])
+
+    assert lost == {1, 2, 3, 4, 5}
+    assert truth["charges"] == truth["accepted_numbers"] == len(truth["mobiles"])
+
+
+async def test_the_login_page_may_be_everywhere(sim: Simulator, client: Client) -> None:
+    await client.send(NUMBERS)
+    sim.plant_uplink(NUMBERS[0], "T")
+    sim.set_faults({Fault.LOGIN_PAGE: 1.0})
+
+    for ask in (client.overage, client.reports, client.uplinks, lambda: client.send(NUMBERS)):
+        got = await ask()
+        assert (got.status, got.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert "用户登录" in got.text
+
+    sim.set_faults({})
+    assert sim.truth()["accepted_numbers"] == 20
+    assert len((await client.reports()).values("mobile")) == 20  # it did not touch the queues
+    assert len((await client.uplinks()).values("mobile")) == 1
+
+
+async def test_an_error_may_stand_beside_the_records(sim: Simulator, client: Client) -> None:
+    sim.set_faults({Fault.ERROR_BESIDE: 1.0})
+    await client.send(mobiles(40))
+
+    seen = set()
+    for _ in range(40):
+        got = await client.reports(statusNum=1)
+        first, second = re.findall("<(errorstatus|statusbox)>", got.text)
+        assert {first, second} == {"errorstatus", "statusbox"}
+        seen.add((first, got.value("error"), got.value("remark")))
+    assert seen == {
+        (first, number, remark)
+        for first in ("errorstatus", "statusbox")
+        for number, remark in (("5", "没有记录"), ("6", "其他错误"))
+    }
+    got = await client.reports()
+    assert (got.values("statusbox"), len(got.values("error"))) == ([], 1)
 
 
 @pytest.mark.parametrize("fault", list(FAILURES))

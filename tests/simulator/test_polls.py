@@ -149,6 +149,28 @@ async def test_an_uplink_is_read_once_at_its_own_url(client: Client) -> None:
     assert (await client.uplinks()).text == EMPTY
 
 
+@pytest.mark.parametrize("settings", [{"raw_uplinks": True}], indirect=True)
+@pytest.mark.parametrize("content", ["T & D", "a<b", "<x>", "\x0b\x00T", "", "&amp;", "😀"])
+async def test_an_uplink_may_stand_in_the_xml_as_it_was_written(sim: Simulator, client: Client, content: str) -> None:
+    order = {"mobile": mobile(), "content": content}
+    assert (await client.post("/_simulator/uplink", json.dumps(order).encode())).status == 200
+
+    assert f"<content>{content}</content>" in (await client.uplinks()).text
+    assert sim.truth()["uplinks"] == {"unread": 0, "read": 1, "lost": 0}
+
+
+async def test_a_lost_poll_loses_its_uplinks_too(sim: Simulator, client: Client) -> None:
+    sim.plant_uplink(mobile(), "T")
+    sim.set_faults({Fault.DROP_POLL: 1.0})
+    with pytest.raises(aiohttp.ClientOSError):
+        await client.uplinks()
+
+    sim.set_faults({})
+
+    assert (await client.uplinks()).text == EMPTY
+    assert sim.truth()["uplinks"] == {"unread": 0, "read": 1, "lost": 1}
+
+
 async def test_an_uplink_order_without_a_mobile_is_refused(client: Client) -> None:
     assert (await client.post("/_simulator/uplink", b'{"content": "T"}')).status == 400
 
@@ -162,6 +184,7 @@ async def test_a_lost_poll_loses_its_records(sim: Simulator, client: Client) -> 
     sim.set_faults({})
 
     assert (await client.reports()).text == EMPTY
+    assert sim.truth()["reports"] == {"unread": 0, "read": 5, "lost": 5, "unreported": 0, "planted": 0}
 
 
 async def test_what_was_taken_unseen_is_reported_too(sim: Simulator, client: Client) -> None:

@@ -5,32 +5,12 @@ import asyncio
 import json
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-import engine.simulator
 from engine.simulator import SimulatorSettings, serve
-
-FOLDER = Path(engine.simulator.__file__).parent
-
-
-@asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "engine.simulator", *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=FOLDER.parents[1],
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:  # a test that failed leaves nothing listening
-            process.kill()
-            await process.communicate()
+from tests.simulator.process import FOLDER, started
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -129,8 +109,13 @@ def test_nothing_of_the_engine_is_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"undelivered": 2.0}, {"repeated": -1.0}, {"rate_limit": -1}, {"rate_window_s": 0.0}]
-)
+    "wrong",
+    [
+        {"undelivered": 2.0}, {"repeated": -1.0}, {"unreported": 2.0}, {"interim": -0.1}, {"late": 1.1},
+        {"reordered": 9.0}, {"status_words": -1.0}, {"rate_limit": -1}, {"rate_window_s": 0.0}, {"clock_speed": 0.0},
+        {"late_s": 0.5}, {"foreign_per_s": -1.0}, {"top_up_at_request": -1}, {"top_up_points": -5},
+    ],
+)  # fmt: skip
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
         SimulatorSettings(**wrong)
