@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # the parent loads neither stage
     from engine.intake import ListFile
     from engine.planning import PlanTally
 
+_END_S = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -46,13 +48,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """How the recipients are cut into batches. `price` in points per segment; `rejects` is written when a row is left out."""
+    """How the recipients are screened and cut into batches.
+
+    `price` in points per segment; `rejects` is written when a row is left out.
+    """
 
     max_recipients: int
     distinct: bool
     message: Message
     price: Decimal
     rejects: Path
+    opted_out: bytes = b""  # a packed set; see intake/screening.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +98,13 @@ class Pipeline:
                     pipe.close()
 
     def end(self) -> None:
-        """End the child now. A thread that waits for it gets an IntakeError."""
-        self._child.kill()
-        self._child.wait()
+        """End the child now; it removes its unfinished files. A thread that waits for it gets an IntakeError."""
+        self._child.send_signal(signal.SIGUSR1)
+        try:
+            self._child.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
     def inspected(self) -> ListFile:
         """What the list turned out to be. Raises IntakeError."""
@@ -141,13 +151,14 @@ class Pipeline:
 
 def module_environ() -> dict[str, str]:
     """For `python -P -m MODULE`: our environment, and the places where this process finds its modules."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 def main() -> None:
     """The child. Ends when the parent closes a pipe, however the parent ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _stop)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         _answer(source, target)
@@ -157,8 +168,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())  # for what Python still holds in its buffer
 
 
+def _stop(*_: object) -> None:
+    raise EOFError
+
+
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:
-    from engine.intake import RejectsFile, Seen, inspect, read
+    from engine.intake import RejectsFile, Screen, Seen, inspect, read
     from engine.planning import Batcher, PlanTally
 
     request: Request = _read(source)
@@ -167,8 +182,9 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
     cut: Cut = _read(source)
     batcher = Batcher(cut.max_recipients, distinct=cut.distinct)
     tally = PlanTally(cut.message, price=cut.price)
+    screen = Screen(cut.opted_out)
     with RejectsFile(cut.rejects) as rejects:
-        for chunk in read(list_file, seen=Seen()):
+        for chunk in map(screen.sift, read(list_file, seen=Seen())):
             tally.add_chunk(chunk)
             rejects.add(chunk.excluded)
             _write(target, _part(batcher.add(chunk), chunk.excluded, tally))

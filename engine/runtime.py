@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +24,7 @@ from engine.dispatch.retry import RetryPolicy, until_read
 from engine.errors import (
     BadAnswer,
     BalanceTooLow,
+    EngineError,
     GatewayError,
     JournalBusy,
     JournalError,
@@ -31,17 +32,31 @@ from engine.errors import (
     NotSent,
     PlanError,
     Refused,
+    SchemaMismatch,
     SendRefused,
     SettingsError,
 )
-from engine.gateway.http import HttpGateway, Timeouts
+from engine.gateway.http import HttpGateway, RawReply, Timeouts
 from engine.gateway.profile import Profile, load_profile
-from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage
+from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage, read_replies, read_reports
 from engine.intake.files import ListFile
+from engine.intake.numbers import normalise
+from engine.intake.screening import packed
 from engine.journal.lock import account_lock, is_held
 from engine.journal.opening import open_journal, read_journal
-from engine.journal.port import CampaignRecord, Draft, PlanTotals, SourceRecord
+from engine.journal.port import (
+    CampaignRecord,
+    Draft,
+    OptedOut,
+    OptOut,
+    OptOutSource,
+    PlanTotals,
+    PollKind,
+    SourceRecord,
+    Trace,
+)
 from engine.journal.store import Reader, SqlJournal
+from engine.ledger.audit import Finding, audit, chain_lines
 from engine.ledger.collector import Collector
 from engine.ledger.points import add_up
 from engine.ledger.summary import CampaignSummary, summarise
@@ -54,10 +69,16 @@ from engine.planning.text import compose
 from engine.settings import AccountSettings, Settings
 from engine.steering import Steering
 from engine.telemetry import hide, logger
+from engine.tracking import Barred, Poller, Seam, Tracker, Waits
+from engine.tracking import Tally as TrackingTally
 
 Result = TypeVar("Result")
 _LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40
+SMALL_POLL = 200  # reports asked for at once while doubts are open
+_OPT_OUT, _OPT_IN = "opt_out", "opt_in"  # orders: account, source, reason, numbers…; account, numbers…
+_IN_ONE_ORDER = 1_000  # numbers
+LONGEST_WAIT_S = 600.0  # between two polls that failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +210,7 @@ class Engine:
         self.settings, self.gate, self.journal = settings, gate, journal
         self.account_key = gate.account.account_key
         self._steering = Steering(journal)
+        self._barred: Barred | None = None  # of the campaign that is being sent
 
     @classmethod
     @asynccontextmanager
@@ -202,7 +224,7 @@ class Engine:
             journal = await open_journal(settings.journal_path)
             stack.push_async_callback(journal.close)
             engine = cls(settings, gate, journal)
-            await stack.enter_async_context(listening(settings.journal_path, engine._steering.on_order))
+            await stack.enter_async_context(listening(settings.journal_path, engine._on_order))
             yield engine
 
     async def known(self, order: SendOrder, reading: Pipeline) -> CampaignRecord | None:
@@ -275,11 +297,15 @@ class Engine:
         _refuse_paused(record)
         end = await self._run(record, live, stop, allow_partial, limit)
         if end is None:
-            return await summary_of(self.journal, record.name, is_running=False)
+            return await self._summary(record)
         state = CampaignState.RUNNING if end.reason is None else CampaignState.PAUSED
         reasons = () if end.reason is None else (end.reason,)
         await finish(self.journal.set_campaign_state(record.campaign_id, state, reasons, end.detail))
-        return await summary_of(self.journal, record.name, is_running=False)
+        return await self._summary(record)
+
+    async def _summary(self, record: CampaignRecord) -> CampaignSummary:
+        overdue_before = _overdue_before(self.settings)
+        return await summary_of(self.journal, record.name, is_running=False, overdue_before=overdue_before)
 
     async def _run(
         self, record: CampaignRecord, live: Live, stop: Stop, allow_partial: bool, limit: int | None
@@ -306,20 +332,114 @@ class Engine:
         await self.journal.set_sendable(record.campaign_id, release.last_seq)
         await self.journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
         live.collector = Collector(opening=balance.remaining)
-        live.recipients, live.phase = release.recipients, "sending"
-        end = await self._steering.drive(
-            record,
-            lambda: self._pool(record, messages, live),
-            stop=stop.gently,
-            stop_now=stop.now,
-            tell=lambda phase: setattr(live, "phase", phase),
-        )
-        await self._closing_reading(record, live, stop)
+        live.recipients = release.recipients
+        barred = self._barred = Barred((await self.journal.opted_out(self.account_key, since=record.screened)).mobiles)
+        async with self._tracked(barred, live, stop):
+            live.phase = "sending"
+            end = await self._steering.drive(
+                record,
+                lambda: self._pool(record, messages, live, barred),
+                stop=stop.gently,
+                stop_now=stop.now,
+                tell=lambda phase: setattr(live, "phase", phase),
+            )
+            await self._closing_reading(record, live, stop)
         if end is not None and end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
         return end
 
-    async def _pool(self, record: CampaignRecord, messages: dict[int, Message], live: Live) -> Pool:
+    async def _on_order(self, order: Order) -> Word:
+        if order.verb not in (_OPT_OUT, _OPT_IN):
+            return await self._steering.on_order(order)
+        barred = self._barred if order.words[0] == self.account_key else None
+        return await _carry_out(self.journal, order, Barred() if barred is None else barred)
+
+    @asynccontextmanager
+    async def _tracked(self, barred: Barred, live: Live, stop: Stop) -> AsyncIterator[None]:
+        """Poll beside the block. Trouble with it never stops the block.
+
+        Before the block begins the queues are read to their end, as far as that goes in the time of an answer: what waits there
+        is of earlier sends, and who opted out meanwhile is not sent to.
+        """
+        if not self.settings.tracking.enabled:
+            yield
+            return
+        over = asyncio.Event()
+        tracker = self._tracker(barred.add, doubts_open=lambda: live.collector.progress().in_doubt > 0)
+        running = asyncio.create_task(_beside_sending(tracker.run(over)), name="tracking")
+        try:
+            live.phase = "reading reports and replies"
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.timeouts.answer_s):
+                    await unless_set(stop.gently, tracker.caught_up())
+            yield
+        finally:
+            over.set()
+            await ended_unless(stop.now, running)
+
+    def _tracker(
+        self,
+        on_opt_outs: Callable[[Iterable[str]], None],
+        *,
+        once: bool = False,
+        doubts_open: Callable[[], bool] = lambda: False,
+    ) -> Tracker:
+        """The account's two pollers. While doubts are open a lost poll would cost evidence: then they ask for less."""
+        http, profile, journal = self.gate.http, self.gate.profile, self.journal
+        most = profile.status_num
+
+        async def replies(_: int) -> RawReply:
+            return await http.replies()
+
+        seam = Seam(
+            account=self.account_key,
+            ask=http.reports,
+            read=lambda body, charset: read_reports(body, charset, profile),
+            journal=journal,
+            most=lambda: min(most, SMALL_POLL) if doubts_open() else most,
+            clock=_now,
+            on_opt_outs=on_opt_outs,
+        )
+        other = replace(
+            seam, ask=replies, read=lambda body, charset: read_replies(body, charset, profile), most=lambda: None
+        )
+        waits = self.settings.tracking
+        return Tracker(
+            self.account_key,
+            journal,
+            [
+                Poller(PollKind.REPORT, seam, self._waits(waits.report_interval_s, once=once)),
+                Poller(PollKind.REPLY, other, self._waits(waits.reply_interval_s, once=once)),
+            ],
+        )
+
+    def _waits(self, interval_s: float, *, once: bool) -> Waits:
+        retry = self.gate.retry
+        return Waits(
+            interval_s=interval_s,
+            failure_s=retry.wait_s if once else interval_s,
+            failure_max_s=retry.wait_max_s if once else max(interval_s, LONGEST_WAIT_S),
+            failures_most=retry.attempts,
+        )
+
+    async def track(self, stop: Stop, *, once: bool = False, replay: bool = False) -> TrackingTally:
+        """Poll until `stop`; `once`: until the queues are empty. `replay` reads kept answers again first, and alone nothing else.
+
+        Raises SettingsError where another system reads this account's reports; JournalError.
+        """
+        if not self.settings.tracking.enabled:
+            raise SettingsError(
+                "tracking.enabled is false: another system reads the reports of this account, and they can be read only once"
+            )
+        tracker = self._tracker(_nobody_is_sending, once=once)
+        if replay:
+            await tracker.replay()
+        if once or not replay:
+            running = asyncio.create_task(tracker.run(stop.gently, until_empty=once), name="tracking")
+            await ended_unless(stop.now, running)
+        return tracker.tally
+
+    async def _pool(self, record: CampaignRecord, messages: dict[int, Message], live: Live, barred: Barred) -> Pool:
         prepared = {seq: self.gate.http.prepare(message.content) for seq, message in messages.items()}
         pace, profile, settings = self.gate.account.pace, self.gate.profile, self.settings
         now = _now()
@@ -355,6 +475,7 @@ class Engine:
             wall_clock=_now,
             lease_clock=_boottime,
             on_settled=note,
+            opted_out=barred.among,
         )
 
     async def _closing_reading(self, record: CampaignRecord, live: Live, stop: Stop) -> None:
@@ -395,6 +516,33 @@ async def unless_set(event: asyncio.Event, work: Coroutine[Any, Any, Result]) ->
             doing.cancel()
             await asyncio.wait((doing,))
     return None if doing.cancelled() else doing.result()
+
+
+async def ended_unless(event: asyncio.Event, running: asyncio.Task[None]) -> None:
+    """Wait for a task; cancel it when the event comes first, or when this is cancelled. Raises what the task raised."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        if not running.done():
+            running.cancel()
+            await asyncio.wait((running,))
+    if not running.cancelled():
+        running.result()
+
+
+async def _beside_sending(tracking: Coroutine[Any, Any, None]) -> None:
+    try:
+        await tracking
+    except EngineError as error:
+        logger.warning("reports and replies are no longer read; sending goes on", extra={"problem": str(error)})
+    except Exception as error:  # noqa: BLE001  a mistake there must not end a campaign; it is told, and nothing is lost
+        logger.error("reports and replies are no longer read; sending goes on", exc_info=error)
+
+
+def _nobody_is_sending(_: Iterable[str]) -> None:
+    pass
 
 
 class _Sending:
@@ -475,7 +623,8 @@ class _Planner:
         key = order_key(gate.account.account_key, message.content, [source.sha256])
         name = order.campaign or await _free_name(journal, f"{_name_from(order.file)}-{key[:6]}")
         _refuse_name(name)
-        cut = self._cut(message, balance, name)
+        opted_out = await self._opted_out(journal)
+        cut = self._cut(message, balance, name, opted_out)
         draft = Draft(
             name=name,
             account=gate.account.account_key,
@@ -485,6 +634,7 @@ class _Planner:
             messages=[message],
             sources=[_source_record(source)],
             created_at=_now(),
+            screened=opted_out.seq,
         )
         campaign_id = None if journal is None else await journal.begin_campaign(draft)
         try:
@@ -513,7 +663,23 @@ class _Planner:
             rejects=cut.rejects if tally.excluded else None,
         )
 
-    def _cut(self, message: Message, balance: Balance | None, name: str) -> Cut:
+    async def _opted_out(self, journal: SqlJournal | None) -> OptedOut:
+        """Who is not to be sent to. A preview looks into the journal from beside; there may be none yet, or an older one."""
+        account, path = self._gate.account.account_key, self._gate.settings.journal_path
+        if journal is not None:
+            return await journal.opted_out(account)
+        if not path.is_file():
+            return OptedOut(mobiles=[], seq=0)
+        try:
+            beside = await read_journal(path)
+        except SchemaMismatch:
+            return OptedOut(mobiles=[], seq=0)
+        try:
+            return await beside.opted_out(account)
+        finally:
+            await beside.close()
+
+    def _cut(self, message: Message, balance: Balance | None, name: str, opted_out: OptedOut) -> Cut:
         gate = self._gate
         folder = gate.settings.journal_path.parent
         _make_folder(folder)
@@ -528,6 +694,7 @@ class _Planner:
             message=message,
             price=gate.profile.price_per_segment,
             rejects=folder / f"{name}_xinshi_rejects.csv",
+            opted_out=packed(opted_out.mobiles),
         )
 
     async def _stream(self, cut: Cut, journal: SqlJournal | None, campaign_id: int | None) -> None:
@@ -657,15 +824,85 @@ def _not_readable(error: GatewayError) -> PoolEnd:
     return PoolEnd(reason=reason, detail=f"the balance cannot be read: {error}")
 
 
-async def summary_of(journal: Reader, name: str, *, is_running: bool) -> CampaignSummary:
-    """A campaign in figures. Raises PlanError when there is none of that name."""
+def _overdue_before(settings: Settings) -> datetime:
+    return _now() - timedelta(hours=settings.tracking.report_horizon_h)
+
+
+async def summary_of(
+    journal: Reader, name: str, *, is_running: bool, overdue_before: datetime | None = None
+) -> CampaignSummary:
+    """A campaign in figures. A report is no longer waited for when its message was accepted before `overdue_before`.
+
+    Raises PlanError when there is none of that name.
+    """
     record = await journal.find_campaign(name=name)
     if record is None:
         names = ", ".join(known.name for known in await journal.campaigns()) or "none yet"
         raise PlanError(f"there is no campaign named {name!r} in this journal; there are: {names}")
     readings = await journal.readings(record.account, campaign_id=record.campaign_id)
     points = add_up(readings, charged_since=await journal.charged_since_reading(record.account))
-    return summarise(record, await journal.counts(record.campaign_id), points, is_running=is_running)
+    counts = await journal.counts(record.campaign_id)
+    delivery = await journal.delivery(record.campaign_id, overdue_before=overdue_before)
+    return summarise(record, counts, points, is_running=is_running, delivery=delivery)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What an audit came to: the campaign in figures, a finding for each law, and the balance drawn as lines of text."""
+
+    summary: CampaignSummary
+    findings: list[Finding]
+    chain: list[str]
+
+    @property
+    def all_hold(self) -> bool:
+        """Whether every law holds."""
+        return all(finding.holds for finding in self.findings)
+
+
+async def audit_campaign(
+    settings: Settings,
+    account_name: str,
+    name: str,
+    *,
+    truth: Mapping[str, int] | None = None,
+    truth_charges: Decimal | None = None,
+) -> Audited:
+    """Prove the laws for a campaign from the journal alone, or also against a simulator's truth.
+
+    Raises JournalError, PlanError, SettingsError.
+    """
+    price = load_profile(settings.for_account(account_name).profile).price_per_segment
+    journal = await read_journal(settings.journal_path)
+    try:
+        summary = await summary_of(journal, name, is_running=is_held(settings.journal_path))
+        record = await journal.find_campaign(name=name)
+        assert record is not None  # summary_of has found it
+        readings = await journal.readings(record.account, campaign_id=record.campaign_id)
+        view = await journal.audit_view(record.campaign_id)
+        findings = await asyncio.to_thread(
+            audit, view, add_up(readings), price=price, truth=truth, truth_charges=truth_charges
+        )
+        return Audited(summary=summary, findings=findings, chain=chain_lines(readings))
+    finally:
+        await journal.close()
+
+
+async def why(settings: Settings, number: str) -> list[Trace]:
+    """What the journal knows of one number, campaign by campaign. Raises BadRecipient, JournalError."""
+    mobile = normalise(number)
+    journal = await read_journal(settings.journal_path)
+    try:
+        return await journal.traces(mobile, _spellings(number, mobile))
+    finally:
+        await journal.close()
+
+
+def _spellings(number: str, mobile: str) -> list[str]:
+    """How the number may stand in a cell that was left out."""
+    parts = (mobile[:3], mobile[3:7], mobile[7:])
+    plain = [mobile, " ".join(parts), "-".join(parts)]
+    return [number, *plain, *(f"+86{way}" for way in plain), *(f"+86 {way}" for way in plain), f"86{mobile}"]
 
 
 async def order_owner(settings: Settings, verb: str, campaign: str) -> Word:
@@ -682,6 +919,65 @@ async def order_owner(settings: Settings, verb: str, campaign: str) -> Word:
         return await Steering(journal).on_order(order)
     finally:
         await journal.close()
+
+
+async def opt_out(
+    settings: Settings, account_name: str, mobiles: Sequence[str], *, reason: str, source: OptOutSource
+) -> int:
+    """Record opt-outs, also while a campaign is being sent: no submission that starts later holds them.
+
+    Returns how many were not recorded already. Raises JournalBusy, JournalError, SettingsError.
+    """
+    account = settings.for_account(account_name).account_key
+    return await _ordered(settings, _OPT_OUT, [account, source.value, reason], mobiles)
+
+
+async def opt_in(settings: Settings, account_name: str, mobiles: Sequence[str]) -> int:
+    """Take opt-outs back. Returns how many there were. Raises JournalBusy, JournalError, SettingsError."""
+    return await _ordered(settings, _OPT_IN, [settings.for_account(account_name).account_key], mobiles)
+
+
+async def opted_out(settings: Settings, account_name: str) -> list[OptOut]:
+    """Everybody who has opted out. Raises JournalError, SettingsError."""
+    _refuse_folder(settings.journal_path)
+    if not settings.journal_path.is_file():
+        return []
+    journal = await read_journal(settings.journal_path)
+    try:
+        return await journal.opt_outs(settings.for_account(account_name).account_key)
+    finally:
+        await journal.close()
+
+
+async def _ordered(settings: Settings, verb: str, words: list[str], mobiles: Sequence[str]) -> int:
+    """Have the owner of the journal do it, a few numbers at a time; or do it here when nobody owns it."""
+    path, count = settings.journal_path, 0
+    _refuse_folder(path)
+    stretches = [mobiles[begin : begin + _IN_ONE_ORDER] for begin in range(0, len(mobiles), _IN_ONE_ORDER)]
+    async with AsyncExitStack() as stack:
+        mine: SqlJournal | None = None
+        for stretch in stretches:
+            order = Order(verb=verb, campaign="", words=(*words, *stretch))
+            word = None if mine is not None else await asked(path, order)
+            if word is None:
+                if mine is None:
+                    mine = await open_journal(path)
+                    stack.push_async_callback(mine.close)
+                word = await _carry_out(mine, order, Barred())
+            if not word.done:
+                raise JournalError(word.words)
+            count += int(word.words)
+    return count
+
+
+async def _carry_out(journal: SqlJournal, order: Order, barred: Barred) -> Word:
+    if order.verb == _OPT_IN:
+        account, *mobiles = order.words
+        return Word(done=True, words=str(await journal.remove_opt_outs(account, mobiles, at=_now())))
+    account, source, reason, *mobiles = order.words
+    barred.add(mobiles)
+    new = [OptOut(mobile=mobile, at=_now(), reason=reason, source=OptOutSource(source)) for mobile in mobiles]
+    return Word(done=True, words=str(await journal.add_opt_outs(account, new)))
 
 
 def _refuse_no_journal(path: Path) -> None:
@@ -707,7 +1003,10 @@ async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
     try:
         running = is_held(settings.journal_path)
         names = [name] if name is not None else [record.name for record in await journal.campaigns()]
-        return [await summary_of(journal, each, is_running=running) for each in names]
+        return [
+            await summary_of(journal, each, is_running=running, overdue_before=_overdue_before(settings))
+            for each in names
+        ]
     finally:
         await journal.close()
 

@@ -91,7 +91,9 @@ class Steering:
             return Word(done=True, words=f"{record.name} goes on")
         if PauseReason.OPERATOR in record.reasons:
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.PLANNED)
-        return Word(done=True, words=f"{record.name} may be sent again; no process sends it now: xinshi run {record.name}")
+        return Word(
+            done=True, words=f"{record.name} may be sent again; no process sends it now: xinshi run {record.name}"
+        )
 
     async def _cancel(self, record: CampaignRecord, running: bool) -> Word:
         if running and self._pool is not None:

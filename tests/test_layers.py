@@ -19,6 +19,8 @@ GROUPS = {
     "engine": "exports",
     "engine.model": "vocabulary",
     "engine.errors": "vocabulary",
+    "engine.lines": "vocabulary",
+    "engine.crashing": "vocabulary",
     "engine.settings": "settings",
     "engine.telemetry": "telemetry",
     "engine.gateway": "ports",

@@ -142,6 +142,36 @@ def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
 
 
 @app.command
+def audit(campaign: str, /, *, truth: str | None = None, common: Common = _NONE) -> int:
+    """Prove from the journal that nobody was reached twice, nobody is lost and every point is accounted for.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    truth
+        The address of a simulator, to compare with what it really accepted.
+    """
+    from engine.cli import commands
+
+    return commands.audit(campaign, truth, common)
+
+
+@app.command
+def why(number: str, /, *, common: Common = _NONE) -> int:
+    """Show what happened to one number: file, line, batch, attempts, or why it was left out.
+
+    Parameters
+    ----------
+    number
+        A mobile number, in any usual spelling.
+    """
+    from engine.cli import commands
+
+    return commands.why(number, common)
+
+
+@app.command
 def pause(campaign: str, /, *, common: Common = _NONE) -> int:
     """Send nothing more of a campaign for now; answers under way are awaited.
 
@@ -203,6 +233,91 @@ def keywords(text: str, /, *, common: Common = _NONE) -> int:
     from engine.cli import commands
 
     return commands.keywords(text, common)
+
+
+@app.command
+def track(
+    *,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    replay: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = _NONE,
+) -> int:
+    """Read delivery reports and replies until Ctrl-C. While a campaign is being sent, its process does it by itself.
+
+    Parameters
+    ----------
+    once
+        Read until nothing is waiting, then end.
+    replay
+        Read kept answers again that could not be read; without --once nothing else.
+    """
+    from engine.cli import tracking
+
+    return tracking.track(common, once=once, replay=replay)
+
+
+optouts = App(name="optouts", help="Who is not to be sent to: people who asked for no more messages.")
+app.command(optouts)
+
+
+@optouts.command(name="add")
+def optouts_add(number: str, /, *numbers: str, reason: str = "", common: Common = _NONE) -> int:
+    """Send these people nothing any more, also in a campaign that is being sent now.
+
+    Parameters
+    ----------
+    number
+        A mobile number, in any usual spelling.
+    numbers
+        More of them.
+    reason
+        Why, in your words.
+    """
+    from engine.cli import tracking
+
+    return tracking.add([number, *numbers], reason, common)
+
+
+@optouts.command(name="remove")
+def optouts_remove(number: str, /, *numbers: str, common: Common = _NONE) -> int:
+    """Let these people get messages again.
+
+    Parameters
+    ----------
+    number
+        A mobile number, in any usual spelling.
+    numbers
+        More of them.
+    """
+    from engine.cli import tracking
+
+    return tracking.remove([number, *numbers], common)
+
+
+@optouts.command(name="import")
+def optouts_import(file: Path, /, *, column: str | None = None, reason: str = "", common: Common = _NONE) -> int:
+    """Send everybody in a list nothing any more.
+
+    Parameters
+    ----------
+    file
+        A list (CSV), or one number a line.
+    column
+        The column with the numbers: its name, or its place from 1.
+    reason
+        Why, in your words.
+    """
+    from engine.cli import tracking
+
+    return tracking.import_(file, column, reason, common)
+
+
+@optouts.command(name="list")
+def optouts_list(*, common: Common = _NONE) -> int:
+    """Show everybody who has opted out, with full numbers."""
+    from engine.cli import tracking
+
+    return tracking.listing(common)
 
 
 def _reading(file: Path, order: Order) -> Pipeline:

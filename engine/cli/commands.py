@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import sqlite3
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from engine.cli import out, pages
-from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli.exits import AGAIN, INTERNAL, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
 from engine.errors import EngineError, PlanError
 from engine.ledger.summary import CampaignSummary
 from engine.model import Balance
 from engine.pipeline import Pipeline
-from engine.runtime import Engine, Gate, Live, Plan, SendOrder, Stop, order_owner, preview, run_in_loop, unless_set
+from engine.runtime import (
+    Engine,
+    Gate,
+    Live,
+    Plan,
+    SendOrder,
+    Stop,
+    audit_campaign,
+    order_owner,
+    preview,
+    run_in_loop,
+    unless_set,
+)
 from engine.runtime import status as look
+from engine.runtime import why as trace
 from engine.settings import Settings, load_settings
 from engine.telemetry import configure_logging
 
@@ -172,6 +189,53 @@ def status(campaign: str | None, common: Common) -> int:
     else:
         out.page(pages.campaigns_page(found, journal=settings.journal_path))
     return OK
+
+
+def audit(campaign: str, truth_url: str | None, common: Common) -> int:
+    """The laws, one by one. Exit code 1 when one is broken."""
+    settings = _settings(common)
+    truth = None if truth_url is None else _truth(truth_url)
+
+    async def main() -> int:
+        found = await audit_campaign(
+            settings,
+            common.account,
+            campaign,
+            truth=None if truth is None else truth["mobiles"],
+            truth_charges=None if truth is None else Decimal(str(truth["charges"])),
+        )
+        if common.json:
+            out.data(pages.audit_json(found))
+        else:
+            out.page(pages.audit_page(found))
+        return OK if found.all_hold else INTERNAL
+
+    return run_in_loop(main())
+
+
+def _truth(url: str) -> dict[str, Any]:
+    """What a simulator on loopback says it accepted."""
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth", timeout=60) as answer:  # noqa: S310
+            truth: dict[str, Any] = json.load(answer)
+    except (OSError, ValueError) as error:
+        raise PlanError(f"--truth {url}: no simulator answers there ({error})") from error
+    return truth
+
+
+def why(number: str, common: Common) -> int:
+    """What is known of one number."""
+    settings = _settings(common)
+
+    async def main() -> int:
+        traces = await trace(settings, number)
+        if common.json:
+            out.data([pages.trace_json(each) for each in traces])
+        else:
+            out.page(pages.traces_page(number, traces))
+        return OK
+
+    return run_in_loop(main())
 
 
 def steer(verb: str, campaign: str, common: Common) -> int:

@@ -24,6 +24,8 @@ _CITIES = ("北京", "上海", "广州", "深圳", "杭州", "成都", "武汉",
 
 def run(rows: int, common: Common) -> int:
     """Everything in a new folder of its own, which stays: its journal can be looked at afterwards."""
+    for name in [name for name in os.environ if name.startswith("XINSHI_")]:
+        del os.environ[name]  # a variable goes over the file: it could lead the demo to a real gateway
     folder = Path(tempfile.mkdtemp(prefix="xinshi-demo-"))
     listed = folder / "customers.csv"
     out.tell(common, f"A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n")
@@ -82,19 +84,18 @@ def _number(row: int, chance: random.Random, numbers: list[str]) -> str:
 @contextmanager
 def _simulator() -> Iterator[str]:
     """The simulator in a process of its own, on a free port; ended with the block."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "engine.simulator", "--port", "0", "--password", "demo", "--points", "1000000"],
         env=module_environ(),
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,  # Ctrl-C is for the sender; the gateway stays until the sender is done
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
 
 
 def _settings(url: str) -> str:

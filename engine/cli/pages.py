@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
+from engine.journal.port import AttemptRow, Trace
+from engine.ledger.audit import Finding
 from engine.ledger.summary import CampaignSummary, number
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
-from engine.runtime import Plan
+from engine.runtime import Audited, Plan
 
 _EXCLUDED = {
     Exclusion.INVALID: "not a mobile number",
@@ -253,7 +255,21 @@ def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
                 summary.shortfall,
                 "the gateway's success counts are lower and do not say whom it left out",
             )
+        if state == "accepted":
+            yield from _delivery_lines(summary)
         yield from _reason_lines(summary, state)
+
+
+def _delivery_lines(summary: CampaignSummary) -> Iterable[Line]:
+    told = summary.delivery
+    if not (told.delivered or told.undelivered or told.overdue):
+        return
+    yield "    delivered", told.delivered, ""
+    if told.undelivered:
+        yield "    undelivered", told.undelivered, ""
+    if summary.unreported:
+        late = f"{told.overdue:,} of them no longer waited for" if told.overdue else "may still come"
+        yield "    no report", summary.unreported, late
 
 
 def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
@@ -364,3 +380,75 @@ def _shortened(raw: str) -> str:
 
 def _cells(word: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in word)
+
+
+def audit_page(found: Audited) -> str:
+    """The laws, one a line, and the balance as the readings tell it."""
+    lines = [(finding.law.value.replace("_", " "), _law_words(finding)) for finding in found.findings]
+    verdict = "every law holds" if found.all_hold else "A LAW IS BROKEN"
+    width = max(len(word) for word, _ in lines)
+    page = [f"\n{found.summary.campaign}: {verdict}\n\n"]
+    page += [f"{word:{width}}  {words}\n" for word, words in lines]
+    if found.chain:
+        page += ["\nbalance\n", *(f"{line}\n" for line in found.chain)]
+    return "".join(page)
+
+
+def audit_json(found: Audited) -> dict[str, Any]:
+    """The campaign as `status` has it, with its laws."""
+    return {**found.summary.as_json(), "laws": [finding.as_json() for finding in found.findings]}
+
+
+def traces_page(number: str, traces: Sequence[Trace]) -> str:
+    """What happened to a number, campaign by campaign."""
+    if not traces:
+        return f"{number} is in no campaign of this journal.\n"
+    page = []
+    for trace in traces:
+        place = f"{trace.file}, line {trace.line}"
+        page.append(f"\n{trace.campaign}: {trace.state.replace('_', ' ')}\n  {place}\n")
+        if trace.exclusion is not None:
+            page.append(f"  left out, {trace.exclusion}\n")
+        if trace.batch is not None:
+            page.append(f"  batch {trace.batch}{'' if trace.attempts else ', not sent yet'}\n")
+        page += [f"  {_attempt_words(attempt)}\n" for attempt in trace.attempts]
+    return "".join(page)
+
+
+def trace_json(trace: Trace) -> dict[str, Any]:
+    """One campaign's knowledge of a number, for machines."""
+    return {
+        "campaign": trace.campaign,
+        "file": trace.file,
+        "line": trace.line,
+        "state": trace.state,
+        "batch": trace.batch,
+        "attempts": [
+            {
+                "number": attempt.number,
+                "started": attempt.started_at.isoformat(),
+                "ended": None if attempt.finished_at is None else attempt.finished_at.isoformat(),
+                "outcome": None if attempt.outcome is None else attempt.outcome.value,
+                "reason": attempt.reason,
+                "task_id": attempt.task_id,
+                "evidence": attempt.evidence or None,
+            }
+            for attempt in trace.attempts
+        ],
+        "task_id": next((attempt.task_id for attempt in reversed(trace.attempts) if attempt.task_id), None),
+        "report": None,
+        "exclusion": trace.exclusion,
+        "evidence": next((attempt.evidence for attempt in reversed(trace.attempts) if attempt.evidence), None),
+    }
+
+
+def _law_words(finding: Finding) -> str:
+    return ("holds   " if finding.holds else "BROKEN  ") + finding.detail
+
+
+def _attempt_words(attempt: AttemptRow) -> str:
+    outcome = "no outcome yet" if attempt.outcome is None else attempt.outcome.value.replace("_", " ")
+    task = f", task {attempt.task_id}" if attempt.task_id else ""
+    why = f": {attempt.reason}" if attempt.reason else ""
+    evidence = f" ({attempt.evidence})" if attempt.evidence else ""
+    return f"attempt {attempt.number} at {_when(attempt.started_at)}: {outcome}{task}{why}{evidence}"

@@ -86,17 +86,26 @@ class Pace:
             for log, amount in (*self._scheduled(numbers), *self._left(numbers)):
                 log.add(now - max(0.0, age_s), amount)  # a wall clock that was set back makes ages negative
 
-    async def admit(self, numbers: int) -> None:
-        """Wait until a request of so many numbers may leave within moments."""
+    async def admit(self, numbers: int, *, unless: asyncio.Event | None = None) -> None:
+        """Wait until a request of so many numbers may leave within moments. Who queues when `unless` is set goes on at once."""
         if self.unlimited:
             return
         async with self._admission:  # aiolimiter serves the smallest first; under one lock the queue is fair
+            if unless is not None and unless.is_set():
+                return
             if self._smoother is not None:
                 await self._smoother.acquire()
             await self._pass(self._scheduled(numbers))
             if self._behind:  # without this the schedule would stay ahead for ever: both run at the same rate
                 async with self._gate:
                     await self._until_free(self._left(numbers))
+
+    def takes_s(self, requests: int, numbers: int) -> float:
+        """How long so many requests with so many numbers in all take at the full pace, in seconds."""
+        amounts = ((self._requests, requests), (self._numbers, numbers))
+        return max(
+            (n * limit.left.window_s / limit.left.limit for limit, n in amounts if limit is not None), default=0.0
+        )
 
     async def gate(self, numbers: int) -> float:
         """Wait until the request may leave now, and count it. Returns how many seconds that took."""

@@ -8,7 +8,7 @@ Each rung is one method. What an outcome means is decided in decisions.py, when 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -68,6 +68,12 @@ class PoolEnd:
     detail: str = ""
 
 
+_WITHDRAWN = Outcome(
+    kind=OutcomeKind.NOT_SENT,
+    reason="withdrawn: somebody in it opted out before the request left; it goes without them",
+)
+
+
 class _Withheld(Exception):
     """The recheck says no: sending has stopped, or the lease is over. Not an error; the batch is planned again."""
 
@@ -85,13 +91,18 @@ class Pool:
         wall_clock: Callable[[], datetime],
         lease_clock: Callable[[], float],
         on_settled: Callable[[Settled], None],
+        opted_out: Callable[[str], Sequence[str]] = lambda mobiles: (),
     ) -> None:
+        """`opted_out`: which of comma-joined numbers have opted out by now. Asked twice an attempt, so it must be quick."""
         self._terms, self._journal, self._send, self._pace = terms, journal, send, pace
         self._wall_clock, self._lease_clock, self._on_settled = wall_clock, lease_clock, on_settled
+        self._opted_out = opted_out
         self._breaker = Breaker(doubts=terms.doubts_in_a_row, refusals=terms.refusals_in_a_row)
         self._end: PoolEnd | None = None
         self._workers = 2 * terms.in_flight  # a slot each, and as many whose outcome is being written
         self._slots = asyncio.Semaphore(terms.in_flight)
+        self._held: dict[int, Claim] = {}  # by batch; what nobody has delivered yet
+        self._largest = 0  # numbers in a batch, as far as seen
         self._halted = asyncio.Event()
 
     async def run(self, *, stop: asyncio.Event, stop_now: asyncio.Event) -> PoolEnd:
@@ -109,6 +120,8 @@ class Pool:
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
+        if self._held:  # cut before their turn came
+            await self._journal.release(list(self._held.values()))
         return self._end or PoolEnd()
 
     async def _work(self) -> None:
@@ -147,8 +160,13 @@ class Pool:
         return CLAIM_AT_ONCE if self._pace.unlimited else 2 * self._terms.in_flight
 
     async def _claim(self, limit: int) -> list[Claim]:
-        until = self._lease_clock() + LEASE_S
-        return await self._journal.claim_batches(self._terms.campaign_id, limit=limit, lease_until_s=until)
+        ahead = self._workers + 4 * self._terms.in_flight  # with the workers, in the queue, and waiting to get into it
+        lease_s = LEASE_S + 2 * self._pace.takes_s(ahead, ahead * self._largest)
+        until = self._lease_clock() + lease_s
+        claims = await self._journal.claim_batches(self._terms.campaign_id, limit=limit, lease_until_s=until)
+        self._held.update({claim.batch_id: claim for claim in claims})
+        self._largest = max([self._largest, *(claim.size for claim in claims)])
+        return claims
 
     async def _deliver_all(self, waiting: asyncio.Queue[Claim | None]) -> None:
         while (claim := await waiting.get()) is not None:
@@ -169,55 +187,74 @@ class Pool:
             await until_taken(step, self._terms.retry, self._sleep_unless_halted)
         except _Withheld:
             await self._journal.release([held])
-        except ClaimLost:
-            logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
+        if self._held.get(claim.batch_id) is claim:  # else the feeder has it again already
+            del self._held[claim.batch_id]
 
     async def _attempt(self, claim: Claim, last: bool) -> Settled:
-        submitted, outcome = await self._hand_over(claim)
-        decision = await self._record(submitted, outcome, last)
-        self._judge(decision.pause, outcome)
-        settled = Settled(submitted=submitted, outcome=outcome, decision=decision)
+        settled = await self._hand_over(claim, last)
+        await self._record(settled)
         self._on_settled(settled)
+        if settled.outcome is _WITHDRAWN:
+            raise _Withheld
         return settled
 
-    async def _hand_over(self, claim: Claim) -> tuple[Submitted, Outcome]:
+    async def _hand_over(self, claim: Claim, last: bool) -> Settled:
         """Up to the answer. The slot is free again before the outcome is on the disk: the disk does not slow the gateway."""
         async with self._slots:
-            await self._pace.admit(claim.size)
+            self._recheck(claim)
+            await self._pace.admit(claim.size, unless=self._halted)
             await self._breaker.enter()
             outcome = None
             try:
                 self._recheck(claim)
                 submitted = await self._intend(claim)
                 outcome = await self._submit(submitted)
+                settled = self._settle(submitted, outcome, last)
+                self._judge(settled.decision.pause, outcome)  # now: other intents may share the commit of this outcome
             finally:
                 self._judge(self._breaker.leave(outcome), outcome)
-        return submitted, outcome
+        return settled
 
     def _recheck(self, claim: Claim) -> None:
         if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s:
             raise _Withheld
 
     async def _intend(self, claim: Claim) -> Submitted:
-        return await self._journal.record_intent(self._terms.account, claim, started_at=self._wall_clock())
+        omit = self._opted_out(claim.mobiles)
+        try:
+            if len(omit) == claim.size:
+                await self._journal.cancel_emptied(claim)
+                raise _Withheld
+            return await self._journal.record_intent(
+                self._terms.account, claim, started_at=self._wall_clock(), omit=omit
+            )
+        except ClaimLost:
+            logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
+            raise _Withheld from None
 
     async def _submit(self, submitted: Submitted) -> Outcome:
         """From the durable intent to an outcome. A cancellation is recorded before it goes on."""
         intended_s = self._lease_clock()
         sending = False
         try:
-            await self._pace.gate(submitted.size)
+            waited_s = await self._pace.gate(submitted.size)
             claim, now_s = submitted.claim, self._lease_clock()
-            if now_s >= claim.lease_until_s or now_s - intended_s > INTENT_GOOD_FOR_S:
+            if now_s >= claim.lease_until_s or now_s - intended_s - waited_s > INTENT_GOOD_FOR_S:
                 return _doubt("held back: the machine slept between the intent and the request")
+            if self._halted.is_set():
+                return _not_sent("sending stopped before the request left")
+            if self._opted_out(submitted.mobiles):
+                return _WITHDRAWN
             sending = True
             return await self._send(claim.message_id, submitted.mobiles, submitted.size)
         except asyncio.CancelledError:
             cut = _doubt("the run was stopped before the answer came") if sending else _not_sent("the run was stopped")
-            await self._record(submitted, cut, last=True)
+            await self._record(self._settle(submitted, cut, last=True))
             raise
 
-    async def _record(self, submitted: Submitted, outcome: Outcome, last: bool) -> Decision:
+    def _settle(self, submitted: Submitted, outcome: Outcome, last: bool) -> Settled:
+        if outcome is _WITHDRAWN:  # not a failure: no pause, no wait, none of the attempts used up
+            return Settled(submitted=submitted, outcome=outcome, decision=Decision(then=BatchState.PLANNED))
         message = self._terms.messages[submitted.claim.message_id]
         decision = decide(
             outcome,
@@ -227,15 +264,17 @@ class Pool:
             single_text=len(self._terms.messages) == 1,
             last_attempt=last,
         )
+        return Settled(submitted=submitted, outcome=outcome, decision=decision)
+
+    async def _record(self, settled: Settled) -> None:
         await self._journal.record_outcome(
             self._terms.account,
-            submitted,
-            outcome,
+            settled.submitted,
+            settled.outcome,
             finished_at=self._wall_clock(),
-            then=decision.then,
-            charge=decision.charge,
+            then=settled.decision.then,
+            charge=settled.decision.charge,
         )
-        return decision
 
     def _judge(self, pause: PauseReason | None, outcome: Outcome | None) -> None:
         if pause is not None:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.connector import Connection
 
+from engine.crashing import passing
 from engine.errors import BadAnswer, NoAnswer, NotSent, SettingsError
 from engine.gateway import outcomes, wire
 from engine.gateway.decoding import MAX_ANSWER_BYTES, decoded, shown
@@ -213,6 +214,7 @@ class HttpGateway:
             attempt.give_up()
             if attempt.response is None:
                 return _failure(exc, attempt.writing, self._timeouts)
+        passing("answer read")
         return attempt.exchange(self._clock())
 
     def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
@@ -246,7 +248,10 @@ class _Request(aiohttp.ClientRequest):
                 # waits for the answer has looked at it. That task is next in line: give it its turn.
                 await asyncio.sleep(0)
             self.attempt.begin(conn)
-        return await super().send(conn)
+        passing("request about to be written")
+        response = await super().send(conn)
+        passing("request written")
+        return response
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

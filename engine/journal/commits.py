@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from engine.crashing import passing
 from engine.errors import EngineError, JournalError
 from engine.journal.faults import journal_error
 from engine.telemetry import logger
@@ -106,8 +107,18 @@ class Commits:
                     done.set_result(result)
 
     def _carry_out(self, group: _Group) -> list[tuple[list[_Waiting], Sequence[Any]]]:
+        names = [write.__name__ for write in group]
+        _pass(names, "begun")
         with self._engine.begin() as connection:
-            return [(waiting, write(connection, [item for item, _ in waiting])) for write, waiting in group.items()]
+            results = [(waiting, write(connection, [item for item, _ in waiting])) for write, waiting in group.items()]
+            _pass(names, "written")
+        _pass(names, "committed")
+        return results
+
+
+def _pass(names: list[str], step: str) -> None:
+    for name in names:
+        passing(f"{name} {step}")
 
 
 async def _to_its_end(work: asyncio.Future[Any]) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
+from engine.gateway.polls import ReportState
 from engine.model import (
     Balance,
     BatchState,
@@ -17,8 +19,10 @@ from engine.model import (
     Exclusion,
     Message,
     Outcome,
+    OutcomeKind,
     PauseReason,
     PlannedBatch,
+    RefusalKind,
 )
 
 
@@ -45,6 +49,7 @@ class Draft:
     messages: Sequence[Message]
     sources: Sequence[SourceRecord]
     created_at: datetime
+    screened: int = 0  # the last opt-out (its seq) that its rows are screened for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class CampaignRecord:
     estimated: Decimal
     sendable: int | None
     created_at: datetime
+    screened: int = 0  # the last opt-out (its seq) that planning knew; later ones are looked for at every attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +128,71 @@ class Reading:
     remaining: Decimal | None
     send_total: Decimal | None
     charged_since_last: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """A batch as the audit sees it. `lines[i]` is the line `mobiles[i]` stands on."""
+
+    seq: int
+    state: BatchState
+    size: int
+    attempts: int
+    mobiles: list[str]
+    lines: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """An attempt as the audit sees it. `evidence` is "" where no doubt was ended, `charge` None where nothing was entered."""
+
+    seq: int  # of its batch
+    number: int
+    size: int
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: OutcomeKind | None
+    refusal: RefusalKind | None
+    reason: str
+    task_id: str | None
+    success_counts: int | None
+    evidence: str
+    charge: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditView:
+    """One campaign, whole: what the audit needs."""
+
+    rows: int
+    extra: int
+    excluded_lines: list[int]
+    batches: list[BatchRow]
+    attempts: list[AttemptRow]
+    segments: int
+
+    @property
+    def state_of(self) -> dict[int, BatchState]:
+        """The state of every batch, by its seq."""
+        return {batch.seq: batch.state for batch in self.batches}
+
+    def doubtful_points(self, price: Decimal) -> Decimal:
+        """What the batches in doubt (or being submitted) would cost if all of them were taken."""
+        open_states = (BatchState.IN_DOUBT, BatchState.SUBMITTING)
+        return sum((batch.size for batch in self.batches if batch.state in open_states), 0) * self.segments * price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What the journal knows of one number in one campaign: where it stands, and what was done with it."""
+
+    campaign: str
+    file: str
+    line: int
+    state: str  # of its batch, or "excluded"
+    batch: int | None = None
+    attempts: list[AttemptRow] = field(default_factory=list)
+    exclusion: str | None = None
 
 
 class Journal(Protocol):
@@ -191,6 +262,10 @@ class Journal(Protocol):
         """Make durable what is about to leave. Raises ClaimLost when the batch is not this claim's any more."""
         ...
 
+    async def cancel_emptied(self, claim: Claim) -> None:
+        """End a batch of which every number has opted out. Raises ClaimLost when it is not this claim's any more."""
+        ...
+
     async def record_outcome(
         self,
         account: str,
@@ -229,4 +304,185 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun and let go of the journal."""
+        ...
+
+
+# ── what the gateway tells afterwards ────────────────────────────────────────────────────────────────────────────────
+
+
+class PollKind(StrEnum):
+    """What a poll asks for. Each kind has a URL of its own, and each URL one poller."""
+
+    REPORT = "report"
+    REPLY = "reply"
+
+
+class PollOutcome(StrEnum):
+    """What a poll came to."""
+
+    ANSWERED = "answered"  # its body is kept
+    LOST = "lost"  # the gateway may have handed out records that nobody has now
+    NOT_TAKEN = "not_taken"  # it did not get there, or was turned away: nothing is lost
+
+
+class OptOutSource(StrEnum):
+    """Where an opt-out comes from."""
+
+    REPLY = "reply"  # the person wrote it
+    OPERATOR = "operator"
+    IMPORT = "import"  # a list the operator brought
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollAnswer:
+    """The answer to a poll, as it came. `complete` False: it was cut off."""
+
+    at: datetime
+    http_status: int
+    charset: str | None
+    complete: bool
+    body: bytes = field(repr=False)  # numbers and what people wrote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPoll:
+    """A poll whose answer is on the disk. `most` records were asked for, None where the gateway takes no count."""
+
+    poll_id: int
+    kind: PollKind
+    most: int | None
+    answer: PollAnswer
+
+
+class ReportLine(NamedTuple):
+    """One delivery report on its way into the journal. Many: a tuple. `task_id` "": the gateway named none."""
+
+    task_id: str
+    mobile: str
+    state: ReportState
+    received_at: datetime | None
+    status: str
+    error_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyLine:
+    """One reply on its way into the journal. `at_text` is the gateway's time as written, whether it is one or not."""
+
+    mobile: str
+    content: str = field(repr=False)
+    task_id: str | None
+    received_at: datetime | None
+    at_text: str
+    extno: str
+    opts_out: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyRecord:
+    """A reply as the journal holds it. `campaign` by its task id, else the newest that carried the number; None: neither."""
+
+    mobile: str
+    content: str = field(repr=False)
+    task_id: str | None
+    received_at: datetime | None
+    opts_out: bool
+    campaign: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """A person who asked for no more messages. `reason`: their words, or the operator's."""
+
+    mobile: str
+    at: datetime
+    reason: str
+    source: OptOutSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptedOut:
+    """Opted-out numbers, and the seq of the last opt-out there is."""
+
+    mobiles: list[str]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Accepted recipients with a final report. `overdue` have none, and none is waited for any more."""
+
+    delivered: int = 0
+    undelivered: int = 0
+    overdue: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A report whose task id no attempt has: of an earlier sender, of somebody else, or of a batch in doubt.
+
+    `asked_at`: when the poll that brought it was asked.
+    """
+
+    task_id: str
+    mobile: str
+    state: ReportState
+    received_at: datetime | None
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollTally:
+    """The polls of an account counted. `may_have_cost`: records that lost and cut answers held at most, where known."""
+
+    made: int = 0
+    lost: int = 0  # answers lost or cut
+    may_have_cost: int = 0
+    unread: int = 0  # kept, and not readable so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollRead:
+    """What an answer held, its reports apart. `said`: the gateway's errors; `problem`: what of it could not be read."""
+
+    at: datetime
+    records: int
+    said: str = ""
+    problem: str = ""
+    replies: Sequence[ReplyLine] = ()
+
+
+class TrackingJournal(Protocol):
+    """What must survive of polls, reports, replies and opt-outs. Every verb is durable when it returns."""
+
+    async def begin_poll(self, account: str, kind: PollKind, *, asked_at: datetime, most: int | None) -> int:
+        """Note that a poll is about to be asked, and return its id."""
+        ...
+
+    async def keep_answer(self, poll_id: int, answer: PollAnswer) -> None:
+        """Keep an answer as it came, before anybody reads it."""
+        ...
+
+    async def end_poll(self, poll_id: int, outcome: PollOutcome, *, at: datetime, problem: str) -> None:
+        """Note that a poll brought no answer, and what that means."""
+        ...
+
+    async def join_reports(self, account: str, poll_id: int, reports: Sequence[ReportLine]) -> int:
+        """Add reports; of one number in one task the best stays, whatever their order. Returns how many changed something."""
+        ...
+
+    async def apply_poll(self, account: str, poll_id: int, read: PollRead) -> int:
+        """The answer has been read: add its replies with their opt-outs. Returns how many replies were new."""
+        ...
+
+    async def note_unreadable(self, poll_id: int, problem: str) -> None:
+        """The answer could not be read. It stays as it is."""
+        ...
+
+    async def kept_polls(self, account: str, *, after: int = 0, limit: int = 10) -> list[KeptPoll]:
+        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on."""
+        ...
+
+    async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
+        """The numbers that opted out after the opt-out with the seq `since`, and have not been removed."""
         ...

@@ -1,7 +1,8 @@
 """The tables. What the database can hold (CHECK, UNIQUE) is here, not in code.
 
 A batch row holds its recipients as the comma-joined text that goes on the wire, plus their line numbers in a compact
-form: a million recipients at 100 a batch are 10,000 rows. Nothing here is per recipient but the excluded rows.
+form: a million recipients at 100 a batch are 10,000 rows. Per recipient are only the excluded rows and what the gateway
+tells about single numbers: reports, replies, opt-outs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Dialect,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -27,9 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from engine.gateway.polls import ReportState
+from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,6 +114,7 @@ campaign = Table(
     Column("estimated", Points, nullable=False, server_default="0"),
     Column("sendable", Integer),  # with --allow-partial: only batches up to this seq may go; NULL = all
     Column("created_at", Timestamp, nullable=False),
+    Column("screened", Integer, nullable=False, server_default="0"),  # the last opt-out (its seq) that planning knew
     # "planning" is a campaign nobody sees yet: what a killed planning left is discarded at the next start.
     _one_of("state", ["planning", "planned", "running", "paused", "cancelled"]),
     CheckConstraint("rows >= 0 AND extra >= 0 AND recipients >= 0", name="ck_campaign_counts"),
@@ -167,6 +173,7 @@ batch = Table(
     Column("reason", Text),  # why it is refused or in doubt, in words
     Column("mobiles", Text, nullable=False),
     Column("lines", Text, nullable=False),
+    Column("omitted", Integer, nullable=False, server_default="0"),  # numbers left out of the last attempt: opted out
     _one_of("state", list(BatchState)),
     CheckConstraint("size >= 1 AND attempts >= 0", name="ck_batch_counts"),
     CheckConstraint("(state IN ('claimed', 'submitting')) = (owner IS NOT NULL)", name="ck_batch_owner"),
@@ -194,10 +201,12 @@ attempt = Table(
     Column("success_counts", Integer),
     Column("http_status", Integer),
     Column("raw", Text),  # the answer, where it is not a plain acceptance
+    Column("evidence", Text),  # of a doubt that ended: "taken: …" or "not taken: …"
     _one_of("outcome", list(OutcomeKind), nullable=True),
     CheckConstraint("number >= 1 AND size >= 1", name="ck_attempt_counts"),
     CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="ck_attempt_finished"),
     CheckConstraint("outcome IS NULL OR outcome != 'accepted' OR task_id IS NOT NULL", name="ck_attempt_task"),
+    CheckConstraint("evidence IS NULL OR outcome = 'in_doubt'", name="ck_attempt_evidence"),
     Index("ix_attempt_campaign", "campaign_id", "outcome"),
     Index("ix_attempt_started", "account", "started_at"),
     Index("ix_attempt_task", "task_id"),
@@ -224,4 +233,79 @@ entry = Table(
     ForeignKeyConstraint(["batch_id", "attempt_number"], ["attempt.batch_id", "attempt.number"]),
     Index("ix_entry_account", "account", "id"),
     Index("ix_entry_campaign", "campaign_id", "kind"),
+)
+
+poll = Table(
+    "poll",
+    metadata,
+    # Written before the question is asked, and with the answer before that is read: the gateway tells everything once.
+    Column("id", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("most", Integer),  # records asked for, which a lost answer may have cost; NULL: the gateway takes no count
+    Column("answered_at", Timestamp),
+    Column("outcome", Text),  # NULL: under way
+    Column("http_status", Integer),
+    Column("charset", Text),
+    Column("complete", Boolean),
+    Column("body", LargeBinary),  # as it came, zlib-compressed
+    Column("applied_at", Timestamp),  # NULL: not read yet, or not readable
+    Column("records", Integer),
+    Column("said", Text, nullable=False, server_default=""),  # the errors it names, beside records or not
+    Column("problem", Text, nullable=False, server_default=""),  # why it was lost, or what of it could not be read
+    _one_of("kind", list(PollKind)),
+    _one_of("outcome", list(PollOutcome), nullable=True),
+    CheckConstraint("(outcome IS NULL) = (answered_at IS NULL)", name="ck_poll_answered"),
+    CheckConstraint("(COALESCE(outcome, '') = 'answered') = (body IS NOT NULL)", name="ck_poll_body"),
+    CheckConstraint("(applied_at IS NULL) = (records IS NULL)", name="ck_poll_applied"),
+    CheckConstraint("applied_at IS NULL OR body IS NOT NULL", name="ck_poll_kept"),
+    Index("ix_poll_account", "account", "kind", "asked_at"),
+)
+
+report = Table(
+    "report",
+    metadata,
+    # What stands here is the best report of its key, by a rule that knows no order of arrival. A task id that no attempt
+    # has (yet) is kept like any other: reports and attempts are joined when somebody looks.
+    Column("account", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),  # "": the gateway named none
+    Column("mobile", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("received_at", Timestamp),  # the gateway's time, where it was one
+    Column("status", Text, nullable=False),
+    Column("error_code", Text, nullable=False),
+    Column("poll_id", ForeignKey("poll.id"), nullable=False),
+    _one_of("state", list(ReportState)),
+    sqlite_with_rowid=False,
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # of everything the gateway said of it: told twice, it is one reply
+    Column("mobile", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("task_id", Text),
+    Column("received_at", Timestamp),
+    Column("extno", Text, nullable=False),
+    Column("opts_out", Boolean, nullable=False),
+    Column("poll_id", ForeignKey("poll.id"), nullable=False),
+    UniqueConstraint("account", "digest"),
+)
+
+opt_out = Table(
+    "opt_out",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("mobile", Text, primary_key=True),
+    Column("seq", Integer, nullable=False),  # grows with every opt-out, also one that comes again after a removal
+    Column("at", Timestamp, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("removed_at", Timestamp),  # the row stays: who opts out after a removal is a new opt-out
+    _one_of("source", list(OptOutSource)),
+    Index("ix_opt_out_seq", "account", "seq"),
 )

@@ -6,6 +6,7 @@ One code path for all databases. Where they must differ, the place says "Differs
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,9 @@ from engine.journal.commits import Commits
 from engine.journal.faults import journal_error
 from engine.journal.lock import OwnerLock
 from engine.journal.port import (
+    AttemptRow,
+    AuditView,
+    BatchRow,
     CampaignCounts,
     CampaignRecord,
     Draft,
@@ -30,8 +34,11 @@ from engine.journal.port import (
     SourceRecord,
     Submitted,
     Tally,
+    Trace,
 )
 from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, source
+from engine.journal.tracking import TrackingLooks, TrackingWrites
+from engine.lines import unpack_lines
 from engine.model import (
     Balance,
     BatchState,
@@ -44,10 +51,11 @@ from engine.model import (
     OutcomeKind,
     PauseReason,
     PlannedBatch,
+    RefusalKind,
 )
 
 
-class Reader:
+class Reader(TrackingLooks):
     """The looks into a journal, through connections that cannot write."""
 
     def __init__(self, reader: AsyncEngine) -> None:
@@ -102,16 +110,20 @@ class Reader:
         """The campaign counted, from one consistent look."""
         async with self._look() as connection:
             states = await connection.execute(
-                select(batch.c.state, func.count(), func.sum(batch.c.size))
+                select(batch.c.state, func.count(), func.sum(batch.c.size - batch.c.omitted), func.sum(batch.c.omitted))
                 .where(batch.c.campaign_id == campaign_id)
                 .group_by(batch.c.state)
             )
-            tallies = {BatchState(state): Tally(batches=n, recipients=int(size)) for state, n, size in states}
+            found = states.all()
+            tallies = {BatchState(state): Tally(batches=n, recipients=int(size)) for state, n, size, _ in found}
             excluded = await connection.execute(
                 select(exclusion.c.reason, func.count())
                 .where(exclusion.c.campaign_id == campaign_id)
                 .group_by(exclusion.c.reason)
             )
+            reasons = Counter({Exclusion(reason): n for reason, n in excluded})
+            if omitted := sum(int(n) for *_, n in found):  # opted out after planning
+                reasons[Exclusion.OPTED_OUT] += omitted
             short = await connection.execute(
                 select(func.coalesce(func.sum(attempt.c.size - attempt.c.success_counts), 0)).where(
                     attempt.c.campaign_id == campaign_id,
@@ -120,17 +132,74 @@ class Reader:
                 )
             )
             why = await connection.execute(
-                select(batch.c.state, batch.c.reason, func.sum(batch.c.size))
+                select(batch.c.state, batch.c.reason, func.sum(batch.c.size - batch.c.omitted))
                 .where(batch.c.campaign_id == campaign_id, batch.c.reason.is_not(None))
                 .group_by(batch.c.state, batch.c.reason)
             )
             return CampaignCounts(
-                excluded={Exclusion(reason): n for reason, n in excluded},
+                excluded=dict(reasons),
                 states=tallies,
                 charged=await _charged(connection, entry.c.campaign_id == campaign_id),
                 shortfall=int(short.scalar_one()),
                 reasons={(BatchState(state), reason): int(size) for state, reason, size in why},
             )
+
+    async def audit_view(self, campaign_id: int) -> AuditView:
+        """The whole campaign for the audit, from one consistent look."""
+        async with self._look() as connection:
+            mine = (await connection.execute(select(campaign).where(campaign.c.id == campaign_id))).one()
+            lines = await connection.execute(select(exclusion.c.line).where(exclusion.c.campaign_id == campaign_id))
+            segments = select(func.max(message.c.segments)).where(message.c.campaign_id == campaign_id)
+            batches = await connection.execute(
+                select(batch).where(batch.c.campaign_id == campaign_id).order_by(batch.c.seq)
+            )
+            return AuditView(
+                rows=mine.rows,
+                extra=mine.extra,
+                excluded_lines=list(lines.scalars()),
+                batches=[_batch_row(row) for row in batches],
+                attempts=await _attempt_rows(connection, attempt.c.campaign_id == campaign_id),
+                segments=(await connection.execute(segments)).scalar() or 1,
+            )
+
+    async def traces(self, mobile: str, raws: Sequence[str]) -> list[Trace]:
+        """Where one number stands in every campaign. `raws`: how it may be written in an excluded cell."""
+        async with self._look() as connection:
+            held = await connection.execute(
+                select(batch, campaign.c.name, source.c.path)
+                .join(campaign, campaign.c.id == batch.c.campaign_id)
+                .outerjoin(source, source.c.campaign_id == campaign.c.id)
+                .where(batch.c.mobiles.contains(mobile, autoescape=True), campaign.c.state != "planning")
+                .order_by(campaign.c.id, batch.c.seq)
+            )
+            found = [
+                Trace(
+                    campaign=row.name,
+                    file=row.path or "",
+                    line=unpack_lines(row.lines)[row.mobiles.split(",").index(mobile)],
+                    state=row.state,
+                    batch=row.seq,
+                    attempts=await _attempt_rows(connection, attempt.c.batch_id == row.id),
+                )
+                for row in held.all()
+            ]
+            left_out = await connection.execute(
+                select(exclusion, campaign.c.name, source.c.path)
+                .join(campaign, campaign.c.id == exclusion.c.campaign_id)
+                .outerjoin(source, source.c.campaign_id == campaign.c.id)
+                .where(exclusion.c.raw.in_(raws), campaign.c.state != "planning")
+                .order_by(campaign.c.id, exclusion.c.line)
+            )
+            return found + [
+                Trace(
+                    campaign=row.name,
+                    file=row.path or "",
+                    line=row.line,
+                    state="excluded",
+                    exclusion=f"{row.reason}: {row.detail}",
+                )
+                for row in left_out
+            ]
 
     async def readings(self, account: str, *, campaign_id: int | None = None) -> list[Reading]:
         """The account's balance readings in order, each with the charges since the one before.
@@ -184,7 +253,7 @@ class Reader:
             raise journal_error(error) from error
 
 
-class SqlJournal(Reader):
+class SqlJournal(Reader, TrackingWrites):
     """The journal of its one owner. Every write is durable when its verb returns. See `Journal` in port.py."""
 
     def __init__(
@@ -257,6 +326,10 @@ class SqlJournal(Reader):
         """Make durable what is about to leave. Raises ClaimLost when the batch is not this claim's any more."""
         return await self._commits.do(writes.record_intents, (account, claim, started_at, tuple(omit)))
 
+    async def cancel_emptied(self, claim: Claim) -> None:
+        """End a batch of which every number has opted out. Raises ClaimLost when it is not this claim's any more."""
+        await self._commits.do(writes.cancel_emptied, claim)
+
     async def record_outcome(
         self,
         account: str,
@@ -273,6 +346,45 @@ class SqlJournal(Reader):
     async def record_reading(self, account: str, balance: Balance, *, campaign_id: int | None) -> None:
         """Enter a balance reading of the account."""
         await self._commits.do(writes.record_readings, (account, balance, campaign_id))
+
+
+def _batch_row(row: Row[Any]) -> BatchRow:
+    return BatchRow(
+        seq=row.seq,
+        state=BatchState(row.state),
+        size=row.size,
+        attempts=row.attempts,
+        mobiles=row.mobiles.split(","),
+        lines=unpack_lines(row.lines),
+    )
+
+
+async def _attempt_rows(connection: AsyncConnection, where: ColumnElement[bool]) -> list[AttemptRow]:
+    charged = (entry.c.batch_id == attempt.c.batch_id) & (entry.c.attempt_number == attempt.c.number)
+    rows = await connection.execute(
+        select(attempt, batch.c.seq, entry.c.points)
+        .join(batch, batch.c.id == attempt.c.batch_id)
+        .outerjoin(entry, charged)
+        .where(where)
+        .order_by(attempt.c.batch_id, attempt.c.number)
+    )
+    return [
+        AttemptRow(
+            seq=row.seq,
+            number=row.number,
+            size=row.size,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            outcome=None if row.outcome is None else OutcomeKind(row.outcome),
+            refusal=None if row.refusal is None else RefusalKind(row.refusal),
+            reason=row.reason or "",
+            task_id=row.task_id,
+            success_counts=row.success_counts,
+            evidence=row.evidence or "",
+            charge=row.points,
+        )
+        for row in rows
+    ]
 
 
 async def _charged(connection: AsyncConnection, where: ColumnElement[bool]) -> Decimal:
@@ -297,4 +409,5 @@ def _campaign_record(row: Row[Any]) -> CampaignRecord:
         estimated=row.estimated,
         sendable=row.sendable,
         created_at=row.created_at,
+        screened=row.screened,
     )

@@ -31,6 +31,7 @@ from engine.journal.schema import (
     source,
     ten_thousandths,
 )
+from engine.journal.tracking import lose_open_polls
 from engine.model import (
     Balance,
     BatchState,
@@ -62,6 +63,7 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
         "plan_hash": draft.plan_hash,
         "state": "planning",
         "created_at": draft.created_at,
+        "screened": draft.screened,
     }
     try:
         stored = connection.execute(insert(campaign).values(columns).returning(campaign.c.id))
@@ -161,7 +163,7 @@ def set_states(connection: Connection, changes: Sequence[StateChange]) -> list[N
     for campaign_id, state, reasons, detail in changes:
         connection.execute(
             update(campaign)
-            .where(campaign.c.id == campaign_id, campaign.c.state != "planning")
+            .where(campaign.c.id == campaign_id, campaign.c.state.not_in(_NOT_SENDING))  # cancelled is for good
             .values(state=state.value, reasons=json.dumps([reason.value for reason in reasons]), detail=detail)
         )
     return [None] * len(changes)
@@ -270,8 +272,8 @@ _SUBMITTING = Bulk(
         batch.c.epoch == bindparam("b_epoch"),
         batch.c.attempts == bindparam("b_attempts"),
     )
-    .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1),
-    ("b_id", "b_owner", "b_epoch", "b_attempts"),
+    .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1, omitted=bindparam("b_omitted")),
+    ("b_id", "b_owner", "b_epoch", "b_attempts", "b_omitted"),
 )
 _ADD_ATTEMPT = Bulk(
     insert(attempt), ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at")
@@ -280,9 +282,12 @@ _ADD_ATTEMPT = Bulk(
 
 def record_intents(connection: Connection, intents: Sequence[Intent]) -> list[Submitted]:
     """Move batches to `submitting` and store the attempts. Raises ClaimLost when one is not its claim's any more."""
-    moved = _SUBMITTING.execute(connection, [(c.batch_id, c.owner, c.epoch, c.attempts) for _, c, _, _ in intents])
-    _expect(moved, len(intents), intents[0][1].seq)
     submitted = [_submitted(intent) for intent in intents]
+    moved = _SUBMITTING.execute(
+        connection,
+        [(c.batch_id, c.owner, c.epoch, c.attempts, c.size - s.size) for s in submitted for c in (s.claim,)],
+    )
+    _expect(moved, len(intents), intents[0][1].seq)
     _ADD_ATTEMPT.execute(
         connection, [_new_attempt_row(intent, s) for intent, s in zip(intents, submitted, strict=True)]
     )
@@ -316,6 +321,26 @@ def _submitted(intent: Intent) -> Submitted:
         size=size,
         started_at=started_at,
     )
+
+
+_EMPTIED = (
+    update(batch)
+    .where(
+        batch.c.id == bindparam("b_id"),
+        batch.c.state == BatchState.CLAIMED.value,
+        batch.c.owner == bindparam("b_owner"),
+        batch.c.epoch == bindparam("b_epoch"),
+    )
+    .values(state=BatchState.CANCELLED.value, omitted=batch.c.size, **_FREE)
+)
+
+
+def cancel_emptied(connection: Connection, claims: Sequence[Claim]) -> list[None]:
+    """End batches of which every number has opted out. Raises ClaimLost when one is not its claim's any more."""
+    for each in claims:
+        row = {"b_id": each.batch_id, "b_owner": each.owner, "b_epoch": each.epoch}
+        _expect(connection.execute(_EMPTIED, row).rowcount, 1, each.seq)
+    return [None] * len(claims)
 
 
 Finished = tuple[str, Submitted, Outcome, datetime, BatchState, Decimal | None]
@@ -474,6 +499,7 @@ def take_over(connection: Connection, *, name: str, now: datetime) -> int:
         .where(batch.c.state == BatchState.SUBMITTING.value)
         .values(state=BatchState.IN_DOUBT.value, reason=ENDED_BEFORE_ANSWER, **_FREE)
     )
+    lose_open_polls(connection, now=now)
     return last + 1
 
 

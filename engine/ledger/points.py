@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -35,20 +35,20 @@ class Points:
 
 def add_up(readings: Sequence[Reading], *, charged_since: Decimal = ZERO) -> Points:
     """Add up the readings; `charged_since` are the charges after the last one, which are expected to be gone already."""
-    known = [reading for reading in readings if reading.remaining is not None]
+    known, charged_after = _known(readings)
     if not known:
         return Points(opening=None, topped_up=ZERO, remaining=None, unexplained=None, intervals=())
     intervals, topped_up = [], ZERO
     for before, after in pairwise(known):
         bought = _bought(before, after)
         topped_up += bought
-        missing = _left(before) + bought - _charged_between(readings, before, after) - _left(after)
+        missing = _left(before) + bought - after.charged_since_last - _left(after)
         if missing:
             intervals.append(Interval(begin=before.at, end=after.at, unexplained=missing))
     return Points(
         opening=known[0].remaining,
         topped_up=topped_up,
-        remaining=_left(known[-1]) - charged_since,
+        remaining=_left(known[-1]) - charged_after - charged_since,
         unexplained=sum((interval.unexplained for interval in intervals), ZERO),
         intervals=tuple(intervals),
     )
@@ -61,10 +61,18 @@ def _bought(before: Reading, after: Reading) -> Decimal:
     return max(ZERO, after.send_total - before.send_total)
 
 
-def _charged_between(readings: Sequence[Reading], before: Reading, after: Reading) -> Decimal:
-    # A reading without a number in between splits the charges; they all belong to this interval.
-    first, last = readings.index(before), readings.index(after)
-    return sum((reading.charged_since_last for reading in readings[first + 1 : last + 1]), ZERO)
+def _known(readings: Sequence[Reading]) -> tuple[list[Reading], Decimal]:
+    """The readings that tell a number, each with the charges since the one before, and the charges after the last of them.
+
+    A reading without a number splits the charges; they all belong to the interval around it.
+    """
+    known, charged = [], ZERO
+    for reading in readings:
+        charged += reading.charged_since_last
+        if reading.remaining is not None:
+            known.append(replace(reading, charged_since_last=charged))
+            charged = ZERO
+    return known, charged
 
 
 def _left(reading: Reading) -> Decimal:

@@ -7,10 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from engine.journal.port import CampaignCounts, CampaignRecord, Tally
+from engine.journal.port import CampaignCounts, CampaignRecord, Delivery, Tally
 from engine.ledger.points import Interval, Points
 from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
 
+_NOTHING_REPORTED = Delivery()
 _IN_FLIGHT = (BatchState.CLAIMED, BatchState.SUBMITTING)
 _SHOWN = ("planned", "in_flight", "accepted", "refused", "in_doubt", "cancelled", "expired")
 
@@ -28,6 +29,7 @@ class CampaignSummary:
     excluded: dict[Exclusion, int]
     recipients: dict[str, int]
     batches: dict[str, int]
+    delivery: Delivery
     shortfall: int
     words: dict[tuple[BatchState, str], int]  # refusals and doubts in words -> recipients
     opening: Decimal | None
@@ -44,6 +46,11 @@ class CampaignSummary:
         """The law of conservation, from the counts."""
         return sum(self.excluded.values()) + sum(self.recipients.values()) == self.rows + self.extra
 
+    @property
+    def unreported(self) -> int:
+        """Accepted recipients without a final report, those included of whom none is expected any more."""
+        return self.recipients["accepted"] - self.delivery.delivered - self.delivery.undelivered
+
     def as_json(self) -> dict[str, Any]:
         """The schema-1 object."""
         return {
@@ -56,7 +63,11 @@ class CampaignSummary:
             "excluded": {reason.value: count for reason, count in self.excluded.items()},
             "recipients": self.recipients,
             "batches": self.batches,
-            "delivery": {"delivered": 0, "undelivered": 0, "unreported": self.recipients["accepted"]},
+            "delivery": {
+                "delivered": self.delivery.delivered,
+                "undelivered": self.delivery.undelivered,
+                "unreported": self.unreported,
+            },
             "points": {
                 "opening": number(self.opening),
                 "estimated": number(self.estimated),
@@ -74,7 +85,14 @@ def number(points: Decimal | None) -> int | float | None:
     return int(points) if points == points.to_integral_value() else float(points)
 
 
-def summarise(record: CampaignRecord, counts: CampaignCounts, points: Points, *, is_running: bool) -> CampaignSummary:
+def summarise(
+    record: CampaignRecord,
+    counts: CampaignCounts,
+    points: Points,
+    *,
+    is_running: bool,
+    delivery: Delivery = _NOTHING_REPORTED,
+) -> CampaignSummary:
     """Put a campaign's figures together. `is_running`: a process owns the journal at this moment."""
     state, reasons = _state(record, counts, is_running)
     return CampaignSummary(
@@ -87,6 +105,7 @@ def summarise(record: CampaignRecord, counts: CampaignCounts, points: Points, *,
         excluded=_excluded(counts),
         recipients={word: sum(tally.recipients for tally in _tallies(counts, word)) for word in _SHOWN},
         batches={word: sum(tally.batches for tally in _tallies(counts, word)) for word in (*_SHOWN, "split")},
+        delivery=delivery,
         shortfall=counts.shortfall,
         words=counts.reasons,
         opening=points.opening,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from engine.planning.batching import Batcher, batch_sizes, distinct_allowed, pack_lines, unpack_lines
+from engine.lines import pack_lines, unpack_lines
+from engine.planning.batching import Batcher, batch_sizes, distinct_allowed
 from engine.planning.order import order_key, plan_hash
 from engine.planning.preview import PlanTally, forecast_s
 from engine.planning.segments import segments, units

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle
-from operator import sub
 from typing import Literal
 
 from engine.errors import PlanError
+from engine.lines import pack_lines
 from engine.model import Chunk, PlannedBatch
 
 # A lost answer is settled by the gap it left in the balance, so the batches around it must differ in size. More different
@@ -82,22 +82,3 @@ class Batcher:
         )
         self._seq += 1
         return batch
-
-
-def pack_lines(lines: list[int]) -> str:
-    """Line numbers as runs: [2, 3, 4, 7, 7] is "2-4,7,7". Any order, repetitions kept, "" for none."""
-    ends = [at for at, step in enumerate(map(sub, lines[1:], lines), start=1) if step != 1]
-    return ",".join(
-        str(lines[begin]) if end - begin == 1 else f"{lines[begin]}-{lines[end - 1]}"
-        for begin, end in zip([0, *ends], [*ends, len(lines)], strict=True)
-        if begin < end
-    )
-
-
-def unpack_lines(packed: str) -> list[int]:
-    """The line numbers that `pack_lines` was given, in the same order. Raises ValueError for another text."""
-    lines: list[int] = []
-    for run in filter(None, packed.split(",")):
-        first, _, last = run.partition("-")
-        lines += range(int(first), int(last or first) + 1)
-    return lines

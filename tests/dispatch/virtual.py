@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 _STEP_S = 1e-8  # a turn of the loop takes time too: who sleeps for less than the clock can tell must get on
 
 
-class _Jump(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Jump(selectors.DefaultSelector):
     """Does not wait for time to pass: it moves the clock. It does wait for threads that are at work."""
 
     now = 0.0

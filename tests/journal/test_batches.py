@@ -83,6 +83,8 @@ async def test_nothing_is_claimed_from_a_cancelled_campaign(journal: SqlJournal)
     campaign_id = await planned(journal, 1)
     await journal.set_campaign_state(campaign_id, CampaignState.CANCELLED)
     assert await claimed(journal, campaign_id) == []
+    await journal.set_campaign_state(campaign_id, CampaignState.RUNNING)  # the run it belonged to ends, and says so
+    assert await claimed(journal, campaign_id) == []
 
 
 async def test_a_campaign_is_claimed_without_its_neighbour(journal: SqlJournal) -> None:
@@ -359,6 +361,22 @@ async def test_the_outcome_of_an_earlier_attempt_does_not_move_the_batch(place: 
         await accepted(journal, first)
     assert states(place) == {1: "submitting"}
     assert outcomes(place) == [(1, 1, "not_sent"), (1, 2, None)]
+
+
+async def test_an_answer_that_comes_after_the_batch_left_again_does_not_move_it(
+    place: Place, journal: SqlJournal
+) -> None:
+    campaign_id = await planned(journal, 1)
+    (claim,) = await claimed(journal, campaign_id)
+    first = await intended(journal, claim)
+    await ended(journal, first, DOUBT, BatchState.IN_DOUBT)
+    place.alter("UPDATE batch SET state = 'planned'")  # somebody had evidence that it was not taken
+    (again,) = await claimed(journal, campaign_id)
+    await intended(journal, again)
+    with pytest.raises(ClaimLost):
+        await accepted(journal, first)
+    assert states(place) == {1: "submitting"}
+    assert outcomes(place) == [(1, 1, "in_doubt"), (1, 2, None)]
 
 
 async def test_one_impossible_outcome_does_not_disturb_the_others_of_its_group(

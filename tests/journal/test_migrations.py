@@ -22,12 +22,15 @@ from tests.journal.stores import SqlitePlace, planned
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
 
-SECOND = """
+NEXT = f"{int(HEAD) + 1:04d}"
+COPY = f"xinshi.db.before-{NEXT}-was-{HEAD}"
+
+ONE_MORE = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
@@ -48,7 +51,7 @@ def scripts(tmp_path: Path) -> Path:
     """The migrations and one more, in a folder whose name an ini file would misread."""
     folder = tmp_path / "100%s"
     copytree(SCRIPTS, folder, ignore=ignore_patterns("__pycache__"))
-    (folder / "versions" / "0002_a_note.py").write_text(SECOND)
+    (folder / "versions" / f"{NEXT}_a_note.py").write_text(ONE_MORE)
     return folder
 
 
@@ -119,12 +122,12 @@ async def test_an_older_journal_is_migrated_after_a_copy(tmp_path: Path, scripts
     async with place.open() as journal:
         await planned(journal, 1, 2)
     engine = _writing_engine(place.path, 2)
-    bring_up_to_date(engine, place.path, scripts=scripts, head="0002")
+    bring_up_to_date(engine, place.path, scripts=scripts, head=NEXT)
     engine.dispose()
     assert place.rows("SELECT name, note FROM campaign") == [{"name": "spring", "note": None}]
-    assert place.rows("SELECT version_num FROM alembic_version") == [{"version_num": "0002"}]
+    assert place.rows("SELECT version_num FROM alembic_version") == [{"version_num": NEXT}]
     (copy,) = tmp_path.glob("*before*")
-    assert copy.name == "xinshi.db.before-0002-was-0001"
+    assert copy.name == COPY
     assert copy.stat().st_mode & 0o777 == 0o600
     beside = await read_journal(copy)
     try:
@@ -132,7 +135,7 @@ async def test_an_older_journal_is_migrated_after_a_copy(tmp_path: Path, scripts
     finally:
         await beside.close()
     with closing(sqlite3.connect(copy)) as raw:
-        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
         assert raw.execute("SELECT count(*) FROM batch").fetchall() == [(2,)]
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -147,22 +150,22 @@ def test_the_newest_journal_is_neither_migrated_nor_copied(tmp_path: Path, engin
 def test_a_migration_that_fails_leaves_the_journal_as_it_was(tmp_path: Path, engine: Engine, scripts: Path) -> None:
     path = tmp_path / "xinshi.db"
     bring_up_to_date(engine, path)
-    script = scripts / "versions" / "0002_a_note.py"
-    script.write_text(SECOND + '    op.execute("SELECT nothing FROM nowhere")\n')
+    script = scripts / "versions" / f"{NEXT}_a_note.py"
+    script.write_text(ONE_MORE + '    op.execute("SELECT nothing FROM nowhere")\n')
     with pytest.raises(Exception, match="nowhere"):
-        bring_up_to_date(engine, path, scripts=scripts, head="0002")
+        bring_up_to_date(engine, path, scripts=scripts, head=NEXT)
     assert "note" not in " ".join(shape(path)["campaign"])
-    script.write_text(SECOND)
-    bring_up_to_date(engine, path, scripts=scripts, head="0002")  # and can be tried again
+    script.write_text(ONE_MORE)
+    bring_up_to_date(engine, path, scripts=scripts, head=NEXT)  # and can be tried again
     assert "note TEXT" in shape(path)["campaign"]
 
 
 def test_a_journal_that_cannot_be_copied_is_not_migrated(tmp_path: Path, engine: Engine, scripts: Path) -> None:
     path = tmp_path / "xinshi.db"
     bring_up_to_date(engine, path)
-    (tmp_path / "xinshi.db.before-0002-was-0001").mkdir()
+    (tmp_path / COPY).mkdir()
     with pytest.raises(JournalError, match="cannot be copied"):
-        bring_up_to_date(engine, path, scripts=scripts, head="0002")
+        bring_up_to_date(engine, path, scripts=scripts, head=NEXT)
     assert "note TEXT" not in shape(path)["campaign"]
 
 
@@ -186,5 +189,5 @@ async def test_an_older_journal_is_not_migrated_by_a_look(tmp_path: Path, script
         await planned(journal, 1)
     async with place.look() as beside:
         with pytest.raises(SchemaMismatch, match="older version"):
-            await refuse_newer(beside._reader, place.path, scripts=scripts, head="0002")
-    assert place.rows("SELECT version_num FROM alembic_version") == [{"version_num": "0001"}]
+            await refuse_newer(beside._reader, place.path, scripts=scripts, head=NEXT)
+    assert place.rows("SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]

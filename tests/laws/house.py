@@ -53,8 +53,9 @@ class House:
         )
         return numbers
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
-        """Begin a command and return at once."""
+    async def start(self, *words: str, crash: str | None = None) -> asyncio.subprocess.Process:
+        """Begin a command and return at once. `crash`: where it is killed, see engine/crashing.py."""
+        armed = {} if crash is None else {"_XINSHI_CRASH": crash}
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -63,15 +64,16 @@ class House:
             "--config",
             str(self.folder / "xinshi.toml"),
             "--json",
-            env={**os.environ, "XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder)},
+            env={**os.environ, "XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), **armed},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def begin_sending(self) -> asyncio.subprocess.Process:
+    async def begin_sending(self, *, crash: str | None = None) -> asyncio.subprocess.Process:
         """The send that is the same order every time."""
-        return await self.start("send", str(self.folder / "list.csv"), "--text", TEXT, "--campaign", "spring", "--yes")
+        words = ("send", str(self.folder / "list.csv"), "--text", TEXT, "--campaign", "spring", "--yes")
+        return await self.start(*words, crash=crash)
 
     def states(self) -> dict[str, str]:
         """Every number of the journal, and the state of its batch. Raises AssertionError where one stands in two."""

@@ -42,14 +42,14 @@ async def test_lost_answers_end_in_doubt_and_nobody_is_reached_twice(tmp_path: P
 
 TAKEN_OR_NOT = sorted(
     set(Fault)
-    - {Fault.REFUSE, Fault.DROP_POLL}
+    - {Fault.REFUSE, Fault.DROP_POLL, Fault.SHORT_COUNT}  # the last has a test of its own
     - {fault for fault in Fault if fault.value.startswith("faild_") and "other" not in fault.value}
 )
 
 
 @pytest.mark.parametrize("fault", TAKEN_OR_NOT)
 async def test_each_fault_alone_leaves_the_laws_whole(tmp_path: Path, fault: Fault) -> None:
-    async with _simulator(7, {fault: 0.05}) as sim:
+    async with _simulator(7, {fault: 0.15}) as sim:
         house = House(folder=tmp_path, sim=sim)
         numbers = house.settle_in(3_000, seed=7, settings=_QUICK)
         end = await ended(await house.begin_sending())

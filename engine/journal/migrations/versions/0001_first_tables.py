@@ -163,6 +163,7 @@ def _attempt() -> None:
         sa.Column("success_counts", sa.Integer),
         sa.Column("http_status", sa.Integer),
         sa.Column("raw", sa.Text),
+        sa.Column("evidence", sa.Text),
         sa.CheckConstraint(
             "outcome IS NULL OR outcome IN ('accepted', 'refused', 'not_sent', 'not_taken', 'in_doubt')",
             name="ck_outcome_word",
@@ -170,6 +171,7 @@ def _attempt() -> None:
         sa.CheckConstraint("number >= 1 AND size >= 1", name="ck_attempt_counts"),
         sa.CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="ck_attempt_finished"),
         sa.CheckConstraint("outcome IS NULL OR outcome != 'accepted' OR task_id IS NOT NULL", name="ck_attempt_task"),
+        sa.CheckConstraint("evidence IS NULL OR outcome = 'in_doubt'", name="ck_attempt_evidence"),
         sa.PrimaryKeyConstraint("batch_id", "number"),
         sa.ForeignKeyConstraint(["batch_id"], ["batch.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["campaign_id"], ["campaign.id"], ondelete="CASCADE"),

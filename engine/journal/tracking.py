@@ -1,0 +1,492 @@
+"""Polls, reports, replies and opt-outs in the journal: the writes as plain functions, the verbs as two mixins.
+
+Reports are not joined with attempts when they arrive but when somebody looks, so that neither the order of reports nor an
+answer that is stored after its report makes a difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, case, func, insert, literal_column, null, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.errors import JournalError
+from engine.gateway.polls import ReportState
+from engine.journal.bulk import Bulk
+from engine.journal.commits import Commits
+from engine.journal.port import (
+    Delivery,
+    KeptPoll,
+    OptedOut,
+    OptOut,
+    OptOutSource,
+    Orphan,
+    PollAnswer,
+    PollKind,
+    PollOutcome,
+    PollRead,
+    PollTally,
+    ReplyLine,
+    ReplyRecord,
+    ReportLine,
+)
+from engine.journal.schema import attempt, batch, campaign, microseconds, opt_out, poll, reply, report
+from engine.model import OutcomeKind
+
+ENDED_DURING_POLL = "the process ended before the answer was kept"
+AT_ONCE = 1_000
+"""Reports a commit: intents wait for the commit before theirs, so it must be short."""
+
+_FINAL = (ReportState.DELIVERED.value, ReportState.UNDELIVERED.value)
+_IN_ONE_QUERY = 500  # values in an IN (…)
+
+
+# ── polls ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def begin_polls(connection: Connection, polls: Sequence[tuple[str, PollKind, datetime, int | None]]) -> list[int]:
+    """Note polls that are about to be asked."""
+    return [
+        connection.execute(
+            insert(poll).values(account=account, kind=kind.value, asked_at=asked_at, most=most).returning(poll.c.id)
+        ).scalar_one()
+        for account, kind, asked_at, most in polls
+    ]
+
+
+def keep_answers(connection: Connection, kept: Sequence[tuple[int, PollAnswer]]) -> list[None]:
+    """Keep answers as they came."""
+    for poll_id, answer in kept:
+        _end(
+            connection,
+            poll_id,
+            outcome=PollOutcome.ANSWERED.value,
+            answered_at=answer.at,
+            http_status=answer.http_status,
+            charset=answer.charset,
+            complete=answer.complete,
+            body=zlib.compress(answer.body, 1),
+        )
+    return [None] * len(kept)
+
+
+def end_polls(connection: Connection, ended: Sequence[tuple[int, PollOutcome, datetime, str]]) -> list[None]:
+    """Note polls that brought no answer."""
+    for poll_id, outcome, at, problem in ended:
+        _end(connection, poll_id, outcome=outcome.value, answered_at=at, problem=problem)
+    return [None] * len(ended)
+
+
+def _end(connection: Connection, poll_id: int, **columns: Any) -> None:
+    found = connection.execute(update(poll).where(poll.c.id == poll_id, poll.c.outcome.is_(None)).values(columns))
+    if found.rowcount != 1:
+        raise JournalError(f"poll {poll_id} is not under way; its answer was not kept twice")
+
+
+def lose_open_polls(connection: Connection, *, now: datetime) -> None:
+    """What an earlier process was asking when it ended: the gateway may have answered into the void."""
+    connection.execute(
+        update(poll)
+        .where(poll.c.outcome.is_(None))
+        .values(outcome=PollOutcome.LOST.value, answered_at=now, problem=ENDED_DURING_POLL)
+    )
+
+
+def note_unreadable(connection: Connection, noted: Sequence[tuple[int, str]]) -> list[None]:
+    """Say of kept answers that they could not be read."""
+    for poll_id, problem in noted:
+        connection.execute(update(poll).where(poll.c.id == poll_id).values(problem=problem))
+    return [None] * len(noted)
+
+
+# ── reports ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _add_report() -> Bulk:
+    """Of two reports with one key the better stays, by an order in which no two differ: any permutation ends alike.
+
+    Delivered beats undelivered beats what is not final; then the earlier one; the rest of the order only must be fixed.
+    """
+    # PostgreSQL's form of "insert or update" compiles on both databases.
+    upsert = postgresql.insert(report)
+    new, names = upsert.excluded, [column.name for column in report.columns]
+    changed = {name: new[name] for name in names if name not in ("account", "task_id", "mobile")}
+    better = tuple_(*_order(new)) < tuple_(*_order(report.c))
+    on_conflict = upsert.on_conflict_do_update(
+        index_elements=["account", "task_id", "mobile"], set_=changed, where=better
+    )
+    return Bulk(on_conflict, names)
+
+
+def _order(columns: Any) -> list[Any]:
+    states = (ReportState.DELIVERED, ReportState.UNDELIVERED, ReportState.INTERIM, ReportState.UNKNOWN)
+    # As literals: a bound constant would have every row of a bulk write rebuilt.
+    ranks: list[Any] = [
+        (columns.state == literal_column(f"'{state}'"), literal_column(str(at))) for at, state in enumerate(states)
+    ]
+    never: Any = literal_column(str(2**62))
+    return [
+        case(*ranks),
+        func.coalesce(columns.received_at, never),
+        columns.status,
+        columns.error_code,
+        columns.poll_id,
+    ]
+
+
+_ADD_REPORT = _add_report()
+
+
+def join_reports(connection: Connection, parts: Sequence[tuple[str, int, Sequence[ReportLine]]]) -> list[int]:
+    """Add reports of polls. Returns how many rows each part changed."""
+    return [_ADD_REPORT.execute(connection, _report_rows(*part)) if part[2] else 0 for part in parts]
+
+
+def _report_rows(account: str, poll_id: int, lines: Sequence[ReportLine]) -> list[tuple[Any, ...]]:
+    return [
+        (account, task_id, mobile, state.value, None if at is None else microseconds(at), status, error_code, poll_id)
+        for task_id, mobile, state, at, status, error_code in lines
+    ]
+
+
+# ── replies and opt-outs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def apply_polls(connection: Connection, applied: Sequence[tuple[str, int, PollRead]]) -> list[int]:
+    """Add the replies of answers that have been read, with their opt-outs. Returns how many replies were new."""
+    return [_apply(connection, *each) for each in applied]
+
+
+def _apply(connection: Connection, account: str, poll_id: int, read: PollRead) -> int:
+    told = {_digest(line): line for line in read.replies}
+    known = _known(connection, account, list(told))
+    new = {digest: line for digest, line in told.items() if digest not in known}
+    if new:
+        connection.execute(insert(reply), [_reply_row(account, poll_id, *item) for item in new.items()])
+    # A reply that is told again is no new wish: the operator may have removed the opt-out meanwhile.
+    wishes = [
+        OptOut(mobile=line.mobile, at=read.at, reason=line.content, source=OptOutSource.REPLY)
+        for line in new.values()
+        if line.opts_out
+    ]
+    add_opt_outs(connection, [(account, wishes)])
+    connection.execute(
+        update(poll)
+        .where(poll.c.id == poll_id)
+        .values(applied_at=read.at, records=read.records, said=read.said, problem=read.problem)
+    )
+    return len(new)
+
+
+def _digest(line: ReplyLine) -> str:
+    parts = (line.mobile, line.content, line.task_id or "", line.at_text, line.extno)
+    return hashlib.sha256("\x00".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _known(connection: Connection, account: str, digests: list[str]) -> set[str]:
+    known: set[str] = set()
+    for begin in range(0, len(digests), _IN_ONE_QUERY):
+        some = reply.c.digest.in_(digests[begin : begin + _IN_ONE_QUERY])
+        known.update(connection.execute(select(reply.c.digest).where(reply.c.account == account, some)).scalars())
+    return known
+
+
+def _reply_row(account: str, poll_id: int, digest: str, line: ReplyLine) -> dict[str, Any]:
+    return {
+        "account": account,
+        "digest": digest,
+        "mobile": line.mobile,
+        "content": line.content,
+        "task_id": line.task_id,
+        "received_at": line.received_at,
+        "extno": line.extno,
+        "opts_out": line.opts_out,
+        "poll_id": poll_id,
+    }
+
+
+def _add_opt_out() -> Bulk:
+    upsert = postgresql.insert(opt_out)
+    names = ["account", "mobile", "seq", "at", "reason", "source"]
+    changed = {name: upsert.excluded[name] for name in ("seq", "at", "reason", "source")} | {"removed_at": null()}
+    # The first opt-out is the one that counts; only after a removal does a later one.
+    return Bulk(
+        upsert.on_conflict_do_update(
+            index_elements=["account", "mobile"], set_=changed, where=opt_out.c.removed_at.is_not(None)
+        ),
+        names,
+    )
+
+
+_ADD_OPT_OUT = _add_opt_out()
+
+
+def add_opt_outs(connection: Connection, added: Sequence[tuple[str, Sequence[OptOut]]]) -> list[int]:
+    """Record opt-outs. Returns how many of each part were not recorded already."""
+    return [_add_opt_outs(connection, account, opt_outs) if opt_outs else 0 for account, opt_outs in added]
+
+
+def _add_opt_outs(connection: Connection, account: str, opt_outs: Sequence[OptOut]) -> int:
+    last = connection.execute(select(func.max(opt_out.c.seq))).scalar() or 0
+    rows = [
+        (account, each.mobile, seq, microseconds(each.at), each.reason, each.source.value)
+        for seq, each in enumerate(opt_outs, last + 1)
+    ]
+    return _ADD_OPT_OUT.execute(connection, rows)
+
+
+def remove_opt_outs(connection: Connection, removed: Sequence[tuple[str, Sequence[str], datetime]]) -> list[int]:
+    """Take opt-outs back. Returns how many of each part there were."""
+    return [
+        connection.execute(
+            update(opt_out)
+            .where(opt_out.c.account == account, opt_out.c.mobile.in_(mobiles), opt_out.c.removed_at.is_(None))
+            .values(removed_at=at)
+        ).rowcount
+        for account, mobiles, at in removed
+    ]
+
+
+# ── the verbs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class TrackingLooks:
+    """What a look into the journal tells about polls, reports, replies and opt-outs."""
+
+    def _look(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        raise NotImplementedError
+
+    async def delivery(self, campaign_id: int, *, overdue_before: datetime | None = None) -> Delivery:
+        """Accepted recipients by their final report. Without one they are overdue when accepted before `overdue_before`.
+
+        A report counts for a number that the attempt with its task id carried, and for no other.
+        """
+        carried = (attempt.c.campaign_id == campaign_id) & (attempt.c.outcome == OutcomeKind.ACCEPTED.value)
+        told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
+        reported = (
+            select(
+                report.c.state,
+                batch.c.mobiles,
+                attempt.c.omitted,
+                attempt.c.finished_at,
+                func.aggregate_strings(report.c.mobile, ",").label("reported"),
+            )
+            .join(attempt, told)
+            .join(batch, batch.c.id == attempt.c.batch_id)
+            .where(carried, report.c.state.in_(_FINAL))
+            .group_by(attempt.c.batch_id, attempt.c.number, report.c.state, batch.c.mobiles, attempt.c.omitted)
+            .group_by(attempt.c.finished_at)
+        )
+        final = dict.fromkeys(_FINAL, 0)
+        overdue = 0
+        async with self._look() as connection:
+            if overdue_before is not None:
+                old = select(func.coalesce(func.sum(attempt.c.size), 0)).where(
+                    carried, attempt.c.finished_at < overdue_before
+                )
+                overdue = int((await connection.execute(old)).scalar_one())
+            rows = await connection.stream(reported)
+            async for row in rows:
+                ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
+                count = len(ours.intersection(row.reported.split(",")))
+                final[row.state] += count
+                if overdue_before is not None and row.finished_at < overdue_before:
+                    overdue -= count
+        delivered, undelivered = (final[state] for state in _FINAL)
+        return Delivery(delivered=delivered, undelivered=undelivered, overdue=overdue)
+
+    async def orphans(self, account: str) -> list[Orphan]:
+        """The reports whose task id no attempt of the account has."""
+        known = select(attempt.c.task_id).where(
+            attempt.c.account == report.c.account, attempt.c.task_id == report.c.task_id
+        )
+        query = (
+            select(report, poll.c.asked_at)
+            .join(poll, poll.c.id == report.c.poll_id)
+            .where(report.c.account == account, ~known.exists())
+            .order_by(report.c.task_id, report.c.mobile)
+        )
+        async with self._look() as connection:
+            return [
+                Orphan(
+                    task_id=row.task_id,
+                    mobile=row.mobile,
+                    state=ReportState(row.state),
+                    received_at=row.received_at,
+                    asked_at=row.asked_at,
+                )
+                for row in await connection.execute(query)
+            ]
+
+    async def emptied_at(self, account: str, kind: PollKind) -> datetime | None:
+        """When the last poll was asked that found nothing: what was waiting before has been read. None: never."""
+        query = select(func.max(poll.c.asked_at)).where(
+            poll.c.account == account,
+            poll.c.kind == kind.value,
+            poll.c.records == 0,
+            poll.c.said == "",
+            poll.c.problem == "",
+            poll.c.complete.is_(True),
+        )
+        async with self._look() as connection:
+            found: datetime | None = (await connection.execute(query)).scalar()
+            return found
+
+    async def polls(self, account: str) -> PollTally:
+        """The account's polls counted, with what lost answers may have cost."""
+        cut = (poll.c.outcome == PollOutcome.LOST.value) | poll.c.complete.is_(False)
+        missing = func.coalesce(poll.c.most, 0) - func.coalesce(poll.c.records, 0)
+        query = select(
+            func.count(),
+            func.coalesce(func.sum(case((cut, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((cut & (missing > 0), missing), else_=0)), 0),
+            func.coalesce(func.sum(case((_UNREAD, 1), else_=0)), 0),
+        ).where(poll.c.account == account, poll.c.outcome.is_not(None))
+        async with self._look() as connection:
+            made, lost, cost, unread = (await connection.execute(query)).one()
+        return PollTally(made=made, lost=lost, may_have_cost=cost, unread=unread)
+
+    async def kept_polls(self, account: str, *, after: int = 0, limit: int = 10) -> list[KeptPoll]:
+        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on."""
+        query = (
+            select(poll)
+            .where(poll.c.account == account, poll.c.id > after, poll.c.body.is_not(None))
+            .where(or_(_UNREAD, poll.c.problem != ""))
+            .order_by(poll.c.id)
+            .limit(limit)
+        )
+        async with self._look() as connection:
+            return [
+                KeptPoll(
+                    poll_id=row.id,
+                    kind=PollKind(row.kind),
+                    most=row.most,
+                    answer=PollAnswer(
+                        at=row.answered_at,
+                        http_status=row.http_status,
+                        charset=row.charset,
+                        complete=row.complete,
+                        body=zlib.decompress(row.body),
+                    ),
+                )
+                for row in await connection.execute(query)
+            ]
+
+    async def replies(self, account: str) -> list[ReplyRecord]:
+        """All replies, in the order in which they came, each with its campaign where that can be told."""
+        async with self._look() as connection:
+            rows = (
+                await connection.execute(select(reply).where(reply.c.account == account).order_by(reply.c.id))
+            ).all()
+            by_task = await _campaigns_of_tasks(connection, account, {row.task_id for row in rows if row.task_id})
+            left = {row.mobile for row in rows if row.task_id not in by_task}
+            by_mobile = await _newest_campaigns(connection, account, left)
+        return [
+            ReplyRecord(
+                mobile=row.mobile,
+                content=row.content,
+                task_id=row.task_id,
+                received_at=row.received_at,
+                opts_out=row.opts_out,
+                campaign=by_task.get(row.task_id) or by_mobile.get(row.mobile),
+            )
+            for row in rows
+        ]
+
+    async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
+        """The numbers that opted out after the opt-out with the seq `since`, and have not been removed."""
+        mine = (opt_out.c.account == account) & (opt_out.c.seq > since)
+        async with self._look() as connection:
+            last = (await connection.execute(select(func.max(opt_out.c.seq)).where(mine))).scalar() or since
+            mobiles = await connection.execute(select(opt_out.c.mobile).where(mine, opt_out.c.removed_at.is_(None)))
+            return OptedOut(mobiles=list(mobiles.scalars()), seq=last)
+
+    async def opt_outs(self, account: str) -> list[OptOut]:
+        """Everybody who has opted out, in the order in which they did."""
+        query = select(opt_out).where(opt_out.c.account == account, opt_out.c.removed_at.is_(None))
+        async with self._look() as connection:
+            return [
+                OptOut(mobile=row.mobile, at=row.at, reason=row.reason, source=OptOutSource(row.source))
+                for row in await connection.execute(query.order_by(opt_out.c.seq))
+            ]
+
+
+class TrackingWrites:
+    """The verbs of `TrackingJournal` in port.py, and the operator's opt-outs."""
+
+    _commits: Commits
+
+    async def begin_poll(self, account: str, kind: PollKind, *, asked_at: datetime, most: int | None) -> int:
+        """Note that a poll is about to be asked, and return its id."""
+        return await self._commits.do(begin_polls, (account, kind, asked_at, most))
+
+    async def keep_answer(self, poll_id: int, answer: PollAnswer) -> None:
+        """Keep an answer as it came, before anybody reads it."""
+        await self._commits.do(keep_answers, (poll_id, answer))
+
+    async def end_poll(self, poll_id: int, outcome: PollOutcome, *, at: datetime, problem: str) -> None:
+        """Note that a poll brought no answer, and what that means."""
+        await self._commits.do(end_polls, (poll_id, outcome, at, problem))
+
+    async def join_reports(self, account: str, poll_id: int, reports: Sequence[ReportLine]) -> int:
+        """Add reports, a stretch a commit. Returns how many changed something."""
+        stretches = [reports[begin : begin + AT_ONCE] for begin in range(0, len(reports), AT_ONCE)]
+        return sum([await self._commits.do(join_reports, (account, poll_id, stretch)) for stretch in stretches])
+
+    async def apply_poll(self, account: str, poll_id: int, read: PollRead) -> int:
+        """The answer has been read: add its replies with their opt-outs. Returns how many replies were new."""
+        return await self._commits.do(apply_polls, (account, poll_id, read))
+
+    async def note_unreadable(self, poll_id: int, problem: str) -> None:
+        """The answer could not be read. It stays as it is."""
+        await self._commits.do(note_unreadable, (poll_id, problem))
+
+    async def add_opt_outs(self, account: str, opt_outs: Sequence[OptOut]) -> int:
+        """Record opt-outs. Returns how many were not recorded already."""
+        return await self._commits.do(add_opt_outs, (account, opt_outs))
+
+    async def remove_opt_outs(self, account: str, mobiles: Sequence[str], *, at: datetime) -> int:
+        """Take opt-outs back. Returns how many there were."""
+        return await self._commits.do(remove_opt_outs, (account, mobiles, at))
+
+
+_UNREAD = (poll.c.outcome == PollOutcome.ANSWERED.value) & poll.c.applied_at.is_(None)
+
+
+async def _campaigns_of_tasks(connection: AsyncConnection, account: str, task_ids: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    wanted = sorted(task_ids)
+    for begin in range(0, len(wanted), _IN_ONE_QUERY):
+        query = (
+            select(attempt.c.task_id, campaign.c.name)
+            .join(campaign, campaign.c.id == attempt.c.campaign_id)
+            .where(attempt.c.account == account, attempt.c.task_id.in_(wanted[begin : begin + _IN_ONE_QUERY]))
+        )
+        found.update((row.task_id, row.name) for row in await connection.execute(query))
+    return found
+
+
+async def _newest_campaigns(connection: AsyncConnection, account: str, mobiles: set[str]) -> dict[str, str]:
+    """The newest campaign that handed over each number. One walk over the batches, however many numbers there are."""
+    found: dict[str, str] = {}
+    if not mobiles:
+        return found
+    rows = await connection.stream(
+        select(campaign.c.name, batch.c.mobiles)
+        .join(campaign, campaign.c.id == batch.c.campaign_id)
+        .where(campaign.c.account == account, batch.c.attempts > 0)
+        .order_by(campaign.c.id.desc())
+    )
+    async for name, carried in rows:
+        for mobile in mobiles.intersection(carried.split(",")) - found.keys():
+            found[mobile] = name
+        if len(found) == len(mobiles):
+            break
+    return found

@@ -1,0 +1,24 @@
+"""The compact form of line numbers: a batch of a hundred neighbours costs eight characters."""
+
+from __future__ import annotations
+
+from operator import sub
+
+
+def pack_lines(lines: list[int]) -> str:
+    """Line numbers as runs: [2, 3, 4, 7, 7] is "2-4,7,7". Any order, repetitions kept, "" for none."""
+    ends = [at for at, step in enumerate(map(sub, lines[1:], lines), start=1) if step != 1]
+    return ",".join(
+        str(lines[begin]) if end - begin == 1 else f"{lines[begin]}-{lines[end - 1]}"
+        for begin, end in zip([0, *ends], [*ends, len(lines)], strict=True)
+        if begin < end
+    )
+
+
+def unpack_lines(packed: str) -> list[int]:
+    """The line numbers that `pack_lines` was given, in the same order. Raises ValueError for another text."""
+    lines: list[int] = []
+    for run in filter(None, packed.split(",")):
+        first, _, last = run.partition("-")
+        lines += range(int(first), int(last or first) + 1)
+    return lines

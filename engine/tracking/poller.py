@@ -1,0 +1,244 @@
+"""One poller of one account and URL: ask, keep the answer, read it, join it.
+
+Whatever the gateway answers it answers once. So a poll is noted before it is asked, its answer is on the disk before
+anybody reads it, and an answer that cannot be read stays there. Source: gateway/protocol.md §8-§11.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Protocol
+
+from engine.errors import BadAnswer, GatewayError, NoAnswer, NotSent
+from engine.gateway.polls import Polled
+from engine.journal.port import KeptPoll, PollAnswer, PollKind, PollOutcome, PollRead, TrackingJournal
+from engine.telemetry import logger
+from engine.tracking.reading import Told, tell
+
+NOTHING_NEW_MOST = 3
+"""Answers in a row that tell only what is known already; then the queue counts as read. Some gateways never forget."""
+
+
+class Answer(Protocol):
+    """What the gateway's adapter hands over."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def http_status(self) -> int: ...
+    @property
+    def charset(self) -> str | None: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Seconds between polls that found little, and after failures: these double up to `failure_max_s`.
+
+    `failures_most` in a row end a reading to the end.
+    """
+
+    interval_s: float
+    failure_s: float
+    failure_max_s: float
+    failures_most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seam:
+    """Everything a poller needs of the world. `ask` takes a count (ignored where the gateway takes none).
+
+    `most` says how many records to ask for next, None where the gateway takes no count; `on_opt_outs` is told of opted-out
+    numbers before they are durable: sooner is never wrong.
+    """
+
+    account: str
+    ask: Callable[[int], Awaitable[Answer]]
+    read: Callable[[bytes, str | None], Polled]
+    journal: TrackingJournal
+    most: Callable[[], int | None]
+    clock: Callable[[], datetime]
+    on_opt_outs: Callable[[Iterable[str]], None]
+
+
+class Step(Enum):
+    """What one poll came to, which decides when the next follows."""
+
+    FULL = auto()  # more may wait
+    SOME = auto()
+    EMPTY = auto()
+    FAILED = auto()
+    STOPPED = auto()  # the gateway does not want to be asked again
+
+
+class Poller:
+    """Polls until it is asked to stop, or the gateway says that there is nothing for it here. A poll begun is finished."""
+
+    def __init__(self, kind: PollKind, seam: Seam, waits: Waits) -> None:
+        self.kind, self._seam, self._waits = kind, seam, waits
+        self.caught_up = asyncio.Event()
+        """Set once the queue was found empty, or when waiting for that is in vain."""
+        self.asked = self.records = self.fresh = self.opted_out = self.lost = self.unreadable = 0
+        self.stopped = ""  # why it does not ask any more
+        self.trouble = ""  # what went wrong last; "" when the last poll went well
+        self._nothing_new = 0
+
+    async def run(self, stop: asyncio.Event, *, until_empty: bool = False) -> None:
+        """Poll until `stop`; with `until_empty` until the queue is empty or too many polls in a row failed.
+
+        Raises JournalError: what cannot be kept must not be asked for.
+        """
+        failures = 0
+        try:
+            while not stop.is_set() and not self.stopped:
+                step = await self.poll()
+                failures = failures + 1 if step is Step.FAILED else 0
+                if step is not Step.FULL and step is not Step.SOME:
+                    self.caught_up.set()
+                if until_empty and (step is Step.EMPTY or failures >= self._waits.failures_most):
+                    return
+                # Until the queue was seen empty once, it may hold what was reported before our time.
+                eager = until_empty or not self.caught_up.is_set()
+                await _unless(stop, self._wait_s(step, failures, eager=eager))
+        finally:
+            self.caught_up.set()
+
+    def _wait_s(self, step: Step, failures: int, *, eager: bool) -> float:
+        waits = self._waits
+        match step:
+            case Step.FULL | Step.STOPPED:
+                return 0.0
+            case Step.SOME if eager:
+                return 0.0
+            case Step.FAILED:
+                return min(waits.failure_s * 2.0 ** min(failures - 1, 30), waits.failure_max_s)
+            case _:
+                return waits.interval_s
+
+    async def poll(self) -> Step:
+        """Ask once, and carry out what the answer says."""
+        seam, most = self._seam, self._seam.most()
+        self.asked += 1
+        poll_id = await seam.journal.begin_poll(seam.account, self.kind, asked_at=seam.clock(), most=most)
+        answer = await self._ask(poll_id, most)
+        if answer is None:
+            return Step.FAILED
+        kept = KeptPoll(poll_id=poll_id, kind=self.kind, most=most, answer=answer)
+        await seam.journal.keep_answer(poll_id, answer)
+        return await self.apply(kept)
+
+    async def _ask(self, poll_id: int, most: int | None) -> PollAnswer | None:
+        try:
+            answer = await self._seam.ask(most or 0)
+        except asyncio.CancelledError:
+            await self._end(poll_id, PollOutcome.LOST, "the poll was cut")
+            raise
+        except GatewayError as error:
+            await self._end(poll_id, _outcome(error), str(error))
+            return None
+        return PollAnswer(
+            at=answer.at,
+            http_status=answer.http_status,
+            charset=answer.charset,
+            complete=answer.complete,
+            body=answer.body,
+        )
+
+    async def _end(self, poll_id: int, outcome: PollOutcome, problem: str) -> None:
+        self.trouble = problem
+        if outcome is PollOutcome.LOST:
+            self.lost += 1
+            logger.warning("the answer to a poll was lost", extra={"kind": self.kind.value, "problem": problem})
+        await self._seam.journal.end_poll(poll_id, outcome, at=self._seam.clock(), problem=problem)
+
+    async def apply(self, kept: KeptPoll) -> Step:
+        """Read a kept answer and join what it holds. Again is nothing."""
+        seam = self._seam
+        try:
+            told = await asyncio.to_thread(self._read, kept)
+        except Exception as error:  # noqa: BLE001  whatever a reader trips over: the answer is kept, and the next one comes
+            await self._cannot_read(kept, error)
+            return Step.FAILED
+        seam.on_opt_outs(told.opted_out)
+        fresh = await seam.journal.join_reports(seam.account, kept.poll_id, told.reports)
+        read = PollRead(
+            at=seam.clock(), records=told.records, said=told.said, problem=told.problem, replies=told.replies
+        )
+        fresh += await seam.journal.apply_poll(seam.account, kept.poll_id, read)
+        self.records += told.records
+        self.fresh += fresh
+        self.opted_out += len(told.opted_out)
+        return self._judge(kept, told, fresh)
+
+    def _read(self, kept: KeptPoll) -> Told:
+        answer = kept.answer
+        return tell(self._seam.read(answer.body, answer.charset), complete=answer.complete)
+
+    async def _cannot_read(self, kept: KeptPoll, error: Exception) -> None:
+        # The words of a foreign exception may hold what people wrote; ours do not.
+        name = type(error).__name__
+        self.trouble = str(error) if isinstance(error, BadAnswer) else name
+        self.unreadable += 1
+        logger.error(
+            "the answer to a poll cannot be read; it is kept for `xinshi track --replay`",
+            extra={"kind": self.kind.value, "poll": kept.poll_id, "problem": self.trouble},
+        )
+        await self._seam.journal.note_unreadable(kept.poll_id, f"{name}: {error}")
+
+    def _judge(self, kept: KeptPoll, told: Told, fresh: int) -> Step:
+        if told.records:
+            self._nothing_new = 0 if fresh else self._nothing_new + 1
+        self.trouble = "" if told.records else told.said or told.problem
+        if told.stop:
+            self.stopped = told.stop
+            logger.warning("polling has stopped", extra={"kind": self.kind.value, "reason": told.stop})
+            return Step.STOPPED
+        if self.trouble:
+            return Step.FAILED
+        if not told.records or self._nothing_new >= NOTHING_NEW_MOST:
+            return Step.EMPTY
+        # Replies come without a count: nobody knows whether these were all.
+        return Step.FULL if kept.most is None or told.records >= kept.most else Step.SOME
+
+
+def _outcome(error: GatewayError) -> PollOutcome:
+    """Whether records may be gone: not where nothing was asked, nor where somebody before the application said no."""
+    match error:
+        case NotSent():
+            return PollOutcome.NOT_TAKEN
+        case NoAnswer():
+            return PollOutcome.LOST
+        case _:
+            turned_away = error.http_status is not None and 400 <= error.http_status < 500
+            return PollOutcome.NOT_TAKEN if turned_away else PollOutcome.LOST
+
+
+async def _unless(stop: asyncio.Event, seconds: float) -> None:
+    """Wait, but not beyond `stop`."""
+    if seconds <= 0:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+async def replay(journal: TrackingJournal, account: str, pollers: Iterable[Poller]) -> int:
+    """Read kept answers again that could not be read, or not wholly. Returns how many can be read now. Raises JournalError."""
+    by_kind = {poller.kind: poller for poller in pollers}
+    done = after = 0
+    while kept := await journal.kept_polls(account, after=after):
+        for each in kept:
+            before = by_kind[each.kind].unreadable
+            await by_kind[each.kind].apply(each)
+            done += by_kind[each.kind].unreadable == before
+        after = kept[-1].poll_id
+    return done
