@@ -326,6 +326,8 @@ class Engine:
         if balance is None:
             return PoolEnd(reason=PauseReason.STOPPED)
         await self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id)
+        if too_large := self._too_large(left):
+            return PoolEnd(reason=PauseReason.CONFIGURATION, detail=too_large)
         release = _release(left, messages, balance, self.gate.profile, allow_partial=allow_partial, limit=limit)
         if release.nothing:
             return PoolEnd(reason=release.reason, detail=release.detail)
@@ -443,7 +445,11 @@ class Engine:
         prepared = {seq: self.gate.http.prepare(message.content) for seq, message in messages.items()}
         pace, profile, settings = self.gate.account.pace, self.gate.profile, self.settings
         now = _now()
-        recent = await self.journal.starts_since(self.account_key, now - timedelta(seconds=profile.window_s + GUARD_S))
+        slowest_s = (
+            1 / pace.requests_per_second if pace.requests_per_second else 0.0
+        )  # below one a window, the window grows
+        looked_back = timedelta(seconds=max(profile.window_s, slowest_s) + GUARD_S)
+        recent = await self.journal.starts_since(self.account_key, now - looked_back)
 
         def note(settled: Settled) -> None:
             outcome, decision = settled.outcome, settled.decision
@@ -477,6 +483,14 @@ class Engine:
             on_settled=note,
             opted_out=barred.among,
         )
+
+    def _too_large(self, left: Sequence[tuple[int, int, int]]) -> str:
+        """Why a batch that was planned under another pace can never leave under this one, or nothing."""
+        fits = numbers_that_fit(self.gate.account.pace.numbers_per_second, self.gate.profile.window_s)
+        largest = max(size for _, size, _ in left)
+        if fits is None or largest <= fits:
+            return ""
+        return f"batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise numbers_per_second"
 
     async def _closing_reading(self, record: CampaignRecord, live: Live, stop: Stop) -> None:
         """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""

@@ -41,7 +41,13 @@ DEFAULT_ACCOUNT = "default"
 SERVER_LIMIT_S = 110
 
 # Where the flag is not the key's own name with dashes.
-_FLAGS = {"journal.url": "--journal", "batch.max_recipients": "--batch-size", "account.signature": "--signature"}
+_FLAGS = {
+    "pace.requests_per_second": "--requests-per-second",
+    "pace.in_flight": "--in-flight",
+    "journal.url": "--journal",
+    "batch.max_recipients": "--batch-size",
+    "account.signature": "--signature",
+}
 
 Key = tuple[str, ...]  # ("pace", "in_flight")
 

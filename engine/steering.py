@@ -37,10 +37,9 @@ class Steering:
         self._campaign_id, self._cancelled = record.campaign_id, False
         try:
             while True:
-                self._goes_on.clear()
                 self._pool = await make_pool()
                 end = await self._pool.run(stop=stop, stop_now=stop_now)
-                if end.reason is not PauseReason.OPERATOR:
+                if end.reason is not PauseReason.OPERATOR and not self._cancelled:
                     return end
                 if not self._cancelled:
                     await self._journal.set_campaign_state(
@@ -78,6 +77,7 @@ class Steering:
 
     async def _pause(self, record: CampaignRecord, running: bool) -> Word:
         if running and self._pool is not None:
+            self._goes_on.clear()  # only a resume that comes after this pause ends it
             self._pool.halt(PauseReason.OPERATOR, PAUSED)
             return Word(done=True, words=f"{record.name} pauses; answers under way are awaited")
         await self._journal.set_campaign_state(

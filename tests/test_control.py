@@ -44,6 +44,20 @@ async def test_a_running_campaign_pauses_waits_and_goes_on_to_its_end(house: Hou
     assert not socket_path(house.journal).exists()
 
 
+async def test_a_resume_that_came_too_early_does_not_end_the_next_pause(house: House) -> None:
+    process = await house.begin_sending()
+    await house.sim.wait_for_requests(3)
+    assert (await ended(await house.start("resume", "spring"))).code == 0
+    assert (await ended(await house.start("pause", "spring"))).code == 0
+    status = (await ended(await house.start("status", "spring"))).status
+    while status["reasons"] != ["operator"]:
+        status = (await ended(await house.start("status", "spring"))).status
+    assert process.returncode is None
+    assert status["recipients"]["planned"] > 0
+    process.terminate()
+    assert (await ended(process)).code == 143
+
+
 async def test_cancel_stops_what_has_not_started_and_says_what_had(house: House) -> None:
     process = await house.begin_sending()
     await house.sim.wait_for_requests(5)

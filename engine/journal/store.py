@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -53,6 +53,9 @@ from engine.model import (
     PlannedBatch,
     RefusalKind,
 )
+
+LONGEST_REQUEST = timedelta(minutes=15)
+"""No request is under way longer: the longest answer timeout, and some."""
 
 
 class Reader(TrackingLooks):
@@ -231,13 +234,17 @@ class Reader(TrackingLooks):
             return await _charged(connection, (entry.c.account == account) & (entry.c.id > since))
 
     async def starts_since(self, account: str, since: datetime) -> list[tuple[datetime, int]]:
-        """When attempts of the account started since then, with their numbers: what the pace must still count."""
+        """When requests of the account left at the latest, as far as that was since then, with their numbers.
+
+        An intent may have stood at the gate; its request left before its outcome was known.
+        """
         rows = await self._all(
-            select(attempt.c.started_at, attempt.c.size)
-            .where(attempt.c.account == account, attempt.c.started_at >= since)
+            select(attempt.c.started_at, attempt.c.finished_at, attempt.c.size)
+            .where(attempt.c.account == account, attempt.c.started_at >= since - LONGEST_REQUEST)
             .order_by(attempt.c.started_at)
         )
-        return [(row.started_at, row.size) for row in rows]
+        left = [(row.finished_at or row.started_at, row.size) for row in rows]
+        return sorted((at, size) for at, size in left if at >= since)
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._look() as connection:
