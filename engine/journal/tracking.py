@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -257,11 +258,12 @@ def remove_opt_outs(connection: Connection, removed: Sequence[tuple[str, Sequenc
 # ── the verbs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class TrackingLooks:
+class TrackingLooks(ABC):
     """What a look into the journal tells about polls, reports, replies and opt-outs."""
 
+    @abstractmethod
     def _look(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        raise NotImplementedError
+        """A connection that reads."""
 
     async def delivery(self, campaign_id: int, *, overdue_before: datetime | None = None) -> Delivery:
         """Accepted recipients by their final report. Without one they are overdue when accepted before `overdue_before`.
