@@ -112,7 +112,7 @@ def _bound(path: Path) -> Iterator[socket.socket]:
     try:
         with _near(path) as near:
             bound.bind(near)
-    except BaseException:
+    except BaseException:  # the socket is closed, then it is raised on
         bound.close()
         raise
     finally:

@@ -655,7 +655,7 @@ class _Planner:
             await self._stream(cut, journal, campaign_id)
             tally = self._reading.tally
             _refuse_nobody(order, tally)
-        except BaseException:
+        except BaseException:  # the half plan is discarded, then it is raised on
             if journal is not None and campaign_id is not None:
                 with suppress(JournalError):
                     await journal.discard_campaign(campaign_id)

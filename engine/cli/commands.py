@@ -355,7 +355,7 @@ async def _agreed_plan(
             out.ask(f"Send to {_how_many(made, order)} people now? [y/N] ")
         if not asks or (await _typed_line()).strip().lower() in ("y", "yes"):
             return made
-    except BaseException:
+    except BaseException:  # put in order, then raised on
         await engine.discard(made)
         raise
     await engine.discard(made)

@@ -130,7 +130,7 @@ class Pool:
             while not self._halted.is_set() and (claims := await self._claim(1)):
                 await self._deliver(claims[0])  # also what lost its lease meanwhile and was planned again
                 await self._all_at_once()
-        except BaseExceptionGroup as failures:
+        except BaseExceptionGroup as failures:  # raised on: the first is the cause
             raise failures.exceptions[0] from failures
 
     async def _one_at_a_time(self) -> None:

@@ -72,7 +72,7 @@ async def read_journal(path: Path) -> Reader:
     except SQLAlchemyError as error:
         await reader.dispose()
         raise journal_error(error) from error
-    except BaseException:
+    except BaseException:  # closed, then raised on
         await reader.dispose()  # an open connection would keep the process from ending
         raise
     return Reader(reader)

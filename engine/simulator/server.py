@@ -153,7 +153,7 @@ class Simulator:
             self._holder = self._bound(self._port or settings.port)
             self._port = self._holder.getsockname()[1]
             await self._listen()
-        except BaseException:
+        except BaseException:  # closed, then raised on
             self._let_go()
             raise
 
