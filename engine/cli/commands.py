@@ -15,29 +15,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from engine.beside import audit_campaign, order_owner
+from engine.beside import status as look
+from engine.beside import why as trace
 from engine.cli import out, pages
 from engine.cli.exits import AGAIN, INTERNAL, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
 from engine.errors import EngineError, PlanError
+from engine.gate import Gate
 from engine.ledger.summary import CampaignSummary
+from engine.live import Live, Stop
 from engine.model import Balance
 from engine.pipeline import Pipeline
-from engine.runtime import (
-    Engine,
-    Gate,
-    Live,
-    Plan,
-    SendOrder,
-    Stop,
-    audit_campaign,
-    order_owner,
-    preview,
-    run_in_loop,
-    unless_set,
-)
-from engine.runtime import status as look
-from engine.runtime import why as trace
+from engine.plans import Plan, SendOrder, preview
+from engine.runtime import Engine, run_in_loop, unless_set
 from engine.settings import Settings, load_settings
 from engine.telemetry import configure_logging
 

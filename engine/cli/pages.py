@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
+from engine.beside import Audited
 from engine.journal.port import AttemptRow, Trace
 from engine.ledger.audit import Finding
 from engine.ledger.summary import CampaignSummary, number
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
-from engine.runtime import Audited, Plan
+from engine.plans import Plan
 
 _EXCLUDED = {
     Exclusion.INVALID: "not a mobile number",

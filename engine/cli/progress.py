@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from engine.runtime import Live
+from engine.live import Live
 
 _EVERY_S = 0.1
 

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.beside import opt_in, opt_out, opted_out
 from engine.cli import out, pages
 from engine.cli.commands import _settings, _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
 from engine.cli.words import Common
 from engine.intake import Seen, inspect, normalise, read
 from engine.journal.port import OptOut, OptOutSource
-from engine.runtime import Engine, Live, opt_in, opt_out, opted_out, run_in_loop
+from engine.live import Live
+from engine.runtime import Engine, run_in_loop
 from engine.tracking import Tally
 
 

@@ -14,8 +14,10 @@ from engine.gateway.polls import Polled
 from engine.gateway.wire import read_reports
 from engine.journal.port import PollKind
 from engine.ledger.summary import CampaignSummary
+from engine.live import Live, Stop
 from engine.pipeline import Pipeline
-from engine.runtime import Engine, Live, SendOrder, Stop
+from engine.plans import SendOrder
+from engine.runtime import Engine
 from engine.settings import Settings, load_settings
 from engine.simulator import Simulator
 from engine.tracking import Poller, Seam, Waits

@@ -8,21 +8,23 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from engine import runtime
+from engine import beside, plans
 from engine.dispatch.pool import Pool
 from engine.errors import JournalError, SettingsError
+from engine.journal.opening import read_journal
 from engine.journal.port import Delivery, OptOutSource, PollKind
+from engine.ledger.summary import CampaignSummary
+from engine.live import Live
 from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind
 from engine.pipeline import Pipeline
-from engine.runtime import Live
 from engine.simulator import Fault
 from tests.tracking.house import House, people, stops
 
 
-async def summary(house: House, *, overdue_before: datetime | None = None) -> runtime.CampaignSummary:
-    journal = await runtime.read_journal(house.folder / "xinshi.db")
+async def summary(house: House, *, overdue_before: datetime | None = None) -> CampaignSummary:
+    journal = await read_journal(house.folder / "xinshi.db")
     try:
-        return await runtime.summary_of(journal, "spring", is_running=False, overdue_before=overdue_before)
+        return await beside.summary_of(journal, "spring", is_running=False, overdue_before=overdue_before)
     finally:
         await journal.close()
 
@@ -115,7 +117,7 @@ async def test_replies_are_kept_once_with_their_campaign_and_their_opt_outs(hous
 
 async def test_opted_out_numbers_are_excluded_when_a_campaign_is_planned(house: House) -> None:
     numbers = people(30)
-    await runtime.opt_out(
+    await beside.opt_out(
         house.settings(), "default", numbers[:7], reason="asked by phone", source=OptOutSource.OPERATOR
     )
     async with house.engine() as engine:
@@ -126,7 +128,7 @@ async def test_opted_out_numbers_are_excluded_when_a_campaign_is_planned(house: 
     assert house.sim.truth()["mobiles"] == dict.fromkeys(numbers[7:], 1)
     order = house.listed(numbers)
     with Pipeline(order.file) as reading:
-        plan = await runtime.preview(house.settings(), "default", order, reading, Live())
+        plan = await plans.preview(house.settings(), "default", order, reading, Live())
     assert plan.tally.excluded[Exclusion.OPTED_OUT] == 7
 
 
@@ -136,7 +138,7 @@ async def test_who_opts_out_after_planning_is_left_out_and_an_emptied_batch_is_c
     async with house.engine(settings) as engine:
         record = await house.planned(engine, numbers)
     ours = [*numbers[10:20], numbers[3]]
-    await runtime.opt_out(settings, "default", ours, reason="", source=OptOutSource.IMPORT)
+    await beside.opt_out(settings, "default", ours, reason="", source=OptOutSource.IMPORT)
     async with house.engine(settings) as engine:
         end = await engine.run(record, live=Live(), stop=stops())
         await engine.track(stops(), once=True)
@@ -152,8 +154,8 @@ async def test_who_is_let_in_again_before_sending_is_sent_to(house: House) -> No
     numbers = people(5)
     async with house.engine() as engine:
         record = await house.planned(engine, numbers)
-    await runtime.opt_out(house.settings(), "default", numbers[:2], reason="", source=OptOutSource.OPERATOR)
-    assert await runtime.opt_in(house.settings(), "default", numbers[:1]) == 1
+    await beside.opt_out(house.settings(), "default", numbers[:2], reason="", source=OptOutSource.OPERATOR)
+    assert await beside.opt_in(house.settings(), "default", numbers[:1]) == 1
     async with house.engine() as engine:
         await engine.run(record, live=Live(), stop=stops())
     assert house.sim.truth()["mobiles"] == dict.fromkeys(numbers[:1] + numbers[2:], 1)
@@ -166,8 +168,8 @@ async def test_a_removed_opt_out_comes_back_only_with_a_new_wish(house: House) -
         house.sim.plant_uplink(mobile, "T")
         await engine.track(stops(), once=True)
         ((body,),) = house.rows("SELECT body FROM poll WHERE kind = 'reply' AND records = 1")
-    assert await runtime.opt_in(settings, "default", [mobile]) == 1
-    assert await runtime.opted_out(settings, "default") == []
+    assert await beside.opt_in(settings, "default", [mobile]) == 1
+    assert await beside.opted_out(settings, "default") == []
     async with house.engine() as engine:
         with engine.journal._writer.begin() as connection:  # the same answer, read once more
             connection.exec_driver_sql("UPDATE poll SET applied_at = NULL, records = NULL WHERE body = ?", (body,))
@@ -175,7 +177,7 @@ async def test_a_removed_opt_out_comes_back_only_with_a_new_wish(house: House) -
         assert await engine.journal.opt_outs(engine.account_key) == []
         house.sim.plant_uplink(mobile, "TD")
         await engine.track(stops(), once=True)
-    assert [o.reason for o in await runtime.opted_out(settings, "default")] == ["TD"]
+    assert [o.reason for o in await beside.opted_out(settings, "default")] == ["TD"]
 
 
 @pytest.mark.parametrize("house", [{"latency_s": 0.004}], indirect=True)
@@ -192,7 +194,7 @@ async def test_an_opt_out_is_in_no_submission_that_starts_after_it(house: House,
         for mobile in chance.sample(numbers, 900):
             if running.done():
                 break
-            await runtime.opt_out(settings, "default", [mobile], reason="", source=OptOutSource.OPERATOR)
+            await beside.opt_out(settings, "default", [mobile], reason="", source=OptOutSource.OPERATOR)
             recorded[mobile] = datetime.now(UTC)
         end = await running
     assert len(recorded) >= 200
@@ -301,12 +303,12 @@ async def test_tracking_until_a_stop_ends_with_it(house: House) -> None:
 async def test_opt_outs_are_recorded_in_thousands_and_listed(house: House) -> None:
     numbers = people(2_300)
     settings = house.settings()
-    assert await runtime.opt_out(settings, "default", numbers, reason="list", source=OptOutSource.IMPORT) == 2_300
+    assert await beside.opt_out(settings, "default", numbers, reason="list", source=OptOutSource.IMPORT) == 2_300
     async with house.engine() as engine:  # also while another process owns the journal
-        assert await runtime.opt_out(settings, "default", numbers[:1_200], reason="", source=OptOutSource.IMPORT) == 0
-        assert await runtime.opt_in(settings, "default", numbers[:1_100]) == 1_100
+        assert await beside.opt_out(settings, "default", numbers[:1_200], reason="", source=OptOutSource.IMPORT) == 0
+        assert await beside.opt_in(settings, "default", numbers[:1_100]) == 1_100
         assert set((await engine.journal.opted_out(engine.account_key)).mobiles) == set(numbers[1_100:])
-    listed = await runtime.opted_out(settings, "default")
+    listed = await beside.opted_out(settings, "default")
     assert [each.mobile for each in listed] == numbers[1_100:]
     assert {each.reason for each in listed} == {"list"}
 

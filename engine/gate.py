@@ -1,0 +1,83 @@
+"""One account's gateway with its settings: what can be asked without a journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from engine.dispatch.retry import RetryPolicy, until_read
+from engine.errors import (
+    BadAnswer,
+    NoAnswer,
+    NotSent,
+)
+from engine.gateway.http import HttpGateway, Timeouts
+from engine.gateway.profile import load_profile
+from engine.gateway.wire import Credentials, KeywordAnswer
+from engine.model import Balance
+from engine.settings import AccountSettings, Settings
+from engine.telemetry import hide
+
+Result = TypeVar("Result")
+
+
+class Gate:
+    """One account's gateway with its settings: what can be asked without a journal."""
+
+    def __init__(self, settings: Settings, account: AccountSettings) -> None:
+        self.settings, self.account = settings, account
+        self.profile = load_profile(account.profile)
+        password = account.reveal_password()
+        hide(password)
+        self.http = HttpGateway(
+            profile=self.profile,
+            url=account.url,
+            credentials=Credentials(userid=account.userid, account=account.account, password=password),
+            timeouts=Timeouts(
+                connect_s=settings.timeouts.connect_s,
+                answer_s=settings.timeouts.answer_s,
+                keepalive_s=settings.timeouts.keepalive_s,
+            ),
+            in_flight=account.pace.in_flight,
+            clock=_now,
+        )
+        self.retry = RetryPolicy(
+            attempts=settings.retry.attempts, wait_s=settings.retry.wait_s, wait_max_s=settings.retry.wait_max_s
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, account_name: str) -> AsyncIterator[Gate]:
+        """Connectable, nothing asked yet. Raises SettingsError."""
+        gate = cls(settings, settings.for_account(account_name))
+        async with gate.http:
+            yield gate
+
+    async def balance(self) -> Balance:
+        """The points left. Raises GatewayError when the repeated reads were all in vain."""
+        return await self._read(self.http.balance)
+
+    async def check_keywords(self, text: str) -> KeywordAnswer:
+        """Whether the gateway finds forbidden words. Sends nothing. Raises GatewayError."""
+
+        async def ask() -> KeywordAnswer:  # tenacity awaits only what is a coroutine function; a lambda is none
+            return await self.http.check_keywords(text)
+
+        return await self._read(ask)
+
+    async def _read(self, read: Callable[[], Awaitable[Result]]) -> Result:
+        try:
+            return await until_read(read, self.retry, asyncio.sleep)
+        except NotSent as error:  # "not sent" is said of messages; nobody asked for one here
+            problem = error.problem.removeprefix("not sent: ")
+            raise NotSent(f"the gateway cannot be reached: {problem}; check account.url") from error
+        except (NoAnswer, BadAnswer) as error:
+            problem = f"no usable answer from the gateway: {error.problem}; check account.url and profile"
+            raise type(error)(problem, raw=error.raw, http_status=error.http_status) from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
