@@ -163,6 +163,9 @@ class Outcome:
     remaining: Decimal | None = None
     http_status: int | None = None
     raw: str = ""
+    may_land_late: bool = (
+        True  # in doubt: the gateway may take it after we gave up; False where it ended the talk itself
+    )
 
     @property
     def surely_not_taken(self) -> bool:

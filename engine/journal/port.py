@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -282,8 +282,10 @@ class Journal(Protocol):
         """
         ...
 
-    async def record_reading(self, account: str, balance: Balance, *, campaign_id: int | None) -> None:
-        """Enter a balance reading of the account."""
+    async def record_reading(
+        self, account: str, balance: Balance, *, campaign_id: int | None, asked_at: datetime | None = None
+    ) -> None:
+        """Enter a balance reading of the account, asked for at `asked_at` and answered at `balance.at`."""
         ...
 
     async def counts(self, campaign_id: int) -> CampaignCounts:
@@ -304,6 +306,144 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun and let go of the journal."""
+        ...
+
+
+# ── how doubts end ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SettledBy(StrEnum):
+    """Who says what became of a doubt."""
+
+    BALANCE = "balance"
+    REPORT = "report"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StretchAttempt:
+    """An attempt that may have been charged, as settlement sees it. `taken`: how its doubt was ended, None: it was not.
+
+    `segments` are those of its text; `charge` and `remaining` (after it) are those of an accepted answer.
+    """
+
+    batch_id: int
+    number: int
+    campaign: str
+    seq: int
+    size: int
+    segments: int
+    started_at: datetime
+    finished_at: datetime | None  # None: in flight
+    outcome: OutcomeKind | None
+    may_land_late: bool
+    taken: bool | None
+    settled_by: SettledBy | None
+    task_id: str | None
+    charge: Decimal | None
+    remaining: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StretchReading:
+    """A balance reading as settlement sees it."""
+
+    asked_at: datetime
+    answered_at: datetime
+    remaining: Decimal | None
+    send_total: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStretch:
+    """What happened on an account since some time, across its campaigns, from one consistent look."""
+
+    attempts: list[StretchAttempt]
+    readings: list[StretchReading]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDoubt:
+    """An attempt in doubt that nothing has settled yet."""
+
+    batch_id: int
+    number: int
+    campaign_id: int
+    campaign: str
+    seq: int
+    size: int
+    started_at: datetime
+    gave_up_at: datetime
+    may_land_late: bool
+    reason: str
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nameless:
+    """An attempt without a task id that a report may belong to: in doubt, in flight, or taken as the balance says."""
+
+    batch_id: int
+    number: int
+    campaign: str
+    seq: int
+    mobiles: tuple[str, ...]  # those it carried
+    started_at: datetime
+    in_flight: bool
+    taken: bool  # by evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """How a doubt ends. `charge` in points was made about `charged_at`; both None where it was not taken."""
+
+    batch_id: int
+    number: int
+    taken: bool
+    by: SettledBy
+    evidence: str
+    at: datetime
+    task_id: str | None = None
+    charge: Decimal | None = None
+    charged_at: datetime | None = None
+
+
+class SettlingJournal(Protocol):
+    """What settlement asks of the journal, and what it leaves there. Every write is durable when its verb returns."""
+
+    async def open_doubts(self, account: str, *, campaign_id: int | None = None) -> list[OpenDoubt]:
+        """The doubts nothing has settled yet, oldest first."""
+        ...
+
+    async def reading_times(self, account: str) -> list[datetime]:
+        """When the account's balance readings were asked for, in order."""
+        ...
+
+    async def account_stretch(self, account: str, *, since: datetime, patience: timedelta) -> AccountStretch:
+        """Everything that may have changed the balance since then; doubts also from as long before as patience reaches."""
+        ...
+
+    async def saw_short_count(self, account: str) -> bool:
+        """Whether an answer of this account ever counted fewer numbers than the request held."""
+        ...
+
+    async def nameless(self, account: str) -> list[Nameless]:
+        """The attempts without a task id that a report may belong to."""
+        ...
+
+    async def settle(self, account: str, settling: Settling) -> bool:
+        """End a doubt: its batch is accepted and charged, or planned again (or cancelled with its campaign).
+
+        False: it was not in doubt any more; nothing changed.
+        """
+        ...
+
+    async def note_waiting(self, waiting: Sequence[tuple[int, int, str]]) -> None:
+        """Say of open doubts (batch, number) what they wait for."""
+        ...
+
+    async def name_task(self, batch_id: int, number: int, task_id: str, evidence: str) -> bool:
+        """A report told the task id of an attempt that the balance, or somebody, had said to be taken."""
         ...
 
 

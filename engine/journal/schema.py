@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -34,7 +35,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,6 +95,9 @@ owner = Table(
     Column("name", Text, nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("since", Timestamp, nullable=False),
+    # The clock of this owner: which boot of the machine, and when that was on its clock. The next one goes on with it.
+    Column("boot_id", Text, nullable=False, server_default=""),
+    Column("booted_at", Timestamp),
 )
 
 campaign = Table(
@@ -202,6 +206,10 @@ attempt = Table(
     Column("http_status", Integer),
     Column("raw", Text),  # the answer, where it is not a plain acceptance
     Column("evidence", Text),  # of a doubt that ended: "taken: …" or "not taken: …"
+    Column("may_land_late", Boolean, nullable=False, server_default=true()),  # of a doubt: after we gave it up
+    Column("settled_by", Text),  # of a doubt that ended: balance, report, operator
+    Column("settled_at", Timestamp),
+    Column("waits_for", Text),  # of an open doubt: what is known, and what is missing
     _one_of("outcome", list(OutcomeKind), nullable=True),
     CheckConstraint("number >= 1 AND size >= 1", name="ck_attempt_counts"),
     CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="ck_attempt_finished"),
@@ -226,12 +234,13 @@ entry = Table(
     Column("remaining", Points),  # points left: after the charge as the answer says, or as read
     Column("send_total", Points),  # all points ever bought, where a reading tells it
     Column("raw", Text),
+    Column("asked_at", Timestamp),  # of a reading: its answer came at `at`
     _one_of("kind", ["reading", "charge"]),
     CheckConstraint("points >= 0", name="ck_entry_points"),
     CheckConstraint("(kind = 'charge') = (batch_id IS NOT NULL)", name="ck_entry_charge"),
     UniqueConstraint("batch_id", "attempt_number"),  # an attempt is charged once
     ForeignKeyConstraint(["batch_id", "attempt_number"], ["attempt.batch_id", "attempt.number"]),
-    Index("ix_entry_account", "account", "id"),
+    Index("ix_entry_account", "account", "at"),
     Index("ix_entry_campaign", "campaign_id", "kind"),
 )
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -37,6 +37,7 @@ from engine.journal.port import (
     Trace,
 )
 from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, source
+from engine.journal.settling import LONGEST_REQUEST, SettlingLooks, SettlingWrites
 from engine.journal.tracking import TrackingLooks, TrackingWrites
 from engine.lines import unpack_lines
 from engine.model import (
@@ -54,11 +55,8 @@ from engine.model import (
     RefusalKind,
 )
 
-LONGEST_REQUEST = timedelta(minutes=15)
-"""No request is under way longer: the longest answer timeout, and some."""
 
-
-class Reader(TrackingLooks):
+class Reader(TrackingLooks, SettlingLooks):
     """The looks into a journal, through connections that cannot write."""
 
     def __init__(self, reader: AsyncEngine) -> None:
@@ -215,23 +213,25 @@ class Reader(TrackingLooks):
             if campaign_id is not None:
                 opening = select(func.min(entry.c.id)).where(mine, entry.c.campaign_id == campaign_id)
                 first = (await connection.execute(opening)).scalar() or 0
-            rows = (await connection.execute(select(entry).where(mine, entry.c.id >= first).order_by(entry.c.id))).all()
-            readings, since = [], first
+            rows = (await connection.execute(select(entry).where(mine, entry.c.id >= first).order_by(entry.c.at))).all()
+            readings, since = [], rows[0].at if rows else None
             for row in rows:
-                between = (entry.c.account == account) & (entry.c.id > since) & (entry.c.id < row.id)
+                # By time, not by id: the charge of a doubt is entered when it is known, and belongs where it was made.
+                between = (entry.c.account == account) & (entry.c.at > since) & (entry.c.at <= row.at)
                 charged = await _charged(connection, between)
                 readings.append(
                     Reading(at=row.at, remaining=row.remaining, send_total=row.send_total, charged_since_last=charged)
                 )
-                since = row.id
+                since = row.at
             return readings
 
     async def charged_since_reading(self, account: str) -> Decimal:
         """What accepted answers of the account were charged since its last balance reading."""
-        last = select(func.max(entry.c.id)).where(entry.c.account == account, entry.c.kind == "reading")
+        last = select(func.max(entry.c.at)).where(entry.c.account == account, entry.c.kind == "reading")
         async with self._look() as connection:
-            since = (await connection.execute(last)).scalar() or 0
-            return await _charged(connection, (entry.c.account == account) & (entry.c.id > since))
+            since = (await connection.execute(last)).scalar()
+            mine = entry.c.account == account
+            return await _charged(connection, mine if since is None else mine & (entry.c.at > since))
 
     async def starts_since(self, account: str, since: datetime) -> list[tuple[datetime, int]]:
         """When requests of the account left at the latest, as far as that was since then, with their numbers.
@@ -260,7 +260,7 @@ class Reader(TrackingLooks):
             raise journal_error(error) from error
 
 
-class SqlJournal(Reader, TrackingWrites):
+class SqlJournal(Reader, TrackingWrites, SettlingWrites):
     """The journal of its one owner. Every write is durable when its verb returns. See `Journal` in port.py."""
 
     def __init__(
@@ -350,9 +350,11 @@ class SqlJournal(Reader, TrackingWrites):
         """Store what the attempt came to, move the batch to `then`, and enter the charge, in one transaction."""
         await self._commits.do(writes.record_outcomes, (account, submitted, outcome, finished_at, then, charge))
 
-    async def record_reading(self, account: str, balance: Balance, *, campaign_id: int | None) -> None:
-        """Enter a balance reading of the account."""
-        await self._commits.do(writes.record_readings, (account, balance, campaign_id))
+    async def record_reading(
+        self, account: str, balance: Balance, *, campaign_id: int | None, asked_at: datetime | None = None
+    ) -> None:
+        """Enter a balance reading of the account, asked for at `asked_at` and answered at `balance.at`."""
+        await self._commits.do(writes.record_readings, (account, balance, campaign_id, asked_at))
 
 
 def _batch_row(row: Row[Any]) -> BatchRow:

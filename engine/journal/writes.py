@@ -361,6 +361,7 @@ _FINISH_ATTEMPT = Bulk(
         success_counts=bindparam("success_counts"),
         http_status=bindparam("http_status"),
         raw=bindparam("raw"),
+        may_land_late=bindparam("may_land_late"),
     ),
     (
         "a_batch",
@@ -373,6 +374,7 @@ _FINISH_ATTEMPT = Bulk(
         "success_counts",
         "http_status",
         "raw",
+        "may_land_late",
     ),
 )
 
@@ -422,6 +424,7 @@ def _attempt_row(finished: Finished) -> tuple[Any, ...]:
         outcome.success_counts,
         outcome.http_status,
         None if plain else outcome.raw or None,
+        int(outcome.may_land_late),
     )
 
 
@@ -456,7 +459,9 @@ def _charge_row(finished: Finished) -> tuple[Any, ...]:
     )
 
 
-def record_readings(connection: Connection, readings: Sequence[tuple[str, Balance, int | None]]) -> list[None]:
+def record_readings(
+    connection: Connection, readings: Sequence[tuple[str, Balance, int | None, datetime | None]]
+) -> list[None]:
     """Enter balance readings."""
     connection.execute(
         insert(entry),
@@ -469,8 +474,9 @@ def record_readings(connection: Connection, readings: Sequence[tuple[str, Balanc
                 "remaining": balance.remaining,
                 "send_total": balance.send_total,
                 "raw": balance.raw,
+                "asked_at": asked_at or balance.at,
             }
-            for account, balance, campaign_id in readings
+            for account, balance, campaign_id, asked_at in readings
         ],
     )
     return [None] * len(readings)

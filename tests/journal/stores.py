@@ -156,9 +156,15 @@ async def ended(
     await journal.record_outcome(ACCOUNT, submitted, outcome, finished_at=at, then=then, charge=charge)
 
 
-async def accepted(journal: SqlJournal, submitted: Submitted, charge: Decimal | None = None) -> None:
+async def accepted(
+    journal: SqlJournal,
+    submitted: Submitted,
+    charge: Decimal | None = None,
+    *,
+    at: datetime = START + timedelta(seconds=1),
+) -> None:
     points = Decimal(submitted.size) if charge is None else charge
-    await ended(journal, submitted, taken(submitted.size), BatchState.ACCEPTED, charge=points)
+    await ended(journal, submitted, taken(submitted.size), BatchState.ACCEPTED, charge=points, at=at)
 
 
 def taken(size: int, task_id: str = "1911044500010583", counts: int | None = None) -> Outcome:

@@ -62,12 +62,12 @@ def test_times_sort_in_the_database_as_they_do_outside(database: Connection, one
     assert bool(database.execute(select(earlier)).scalar_one()) is (one < other)
 
 
-async def charge(journal: SqlJournal, campaign_id: int, points: str) -> None:
+async def charge(journal: SqlJournal, campaign_id: int, points: str, *, at: datetime = START) -> None:
     (claim,) = await claimed(journal, campaign_id, 1)
-    await accepted(journal, await intended(journal, claim), Decimal(points))
+    await accepted(journal, await intended(journal, claim), Decimal(points), at=at)
 
 
-def after(minutes: int) -> datetime:
+def after(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
@@ -75,12 +75,12 @@ async def test_each_reading_carries_the_charges_since_the_one_before(journal: Sq
     campaign_id = await planned(journal, *[1] * 6)
     await charge(journal, campaign_id, "1")  # before anything was read: nobody can say what it was taken from
     await journal.record_reading(ACCOUNT, reading(Decimal(100), at=after(1), send_total=Decimal(900)), campaign_id=None)
-    await charge(journal, campaign_id, "0.1")
-    await charge(journal, campaign_id, "0.2")
+    await charge(journal, campaign_id, "0.1", at=after(1.2))
+    await charge(journal, campaign_id, "0.2", at=after(2))
     await journal.record_reading(ACCOUNT, reading(None, at=after(2)), campaign_id=campaign_id)
-    await charge(journal, campaign_id, "3")
+    await charge(journal, campaign_id, "3", at=after(2.5))
     await journal.record_reading(ACCOUNT, reading(Decimal("96.7"), at=after(3)), campaign_id=campaign_id)
-    await charge(journal, campaign_id, "0.5")
+    await charge(journal, campaign_id, "0.5", at=after(4))
     second, third = (
         Reading(at=after(2), remaining=None, send_total=None, charged_since_last=Decimal("0.3")),
         Reading(at=after(3), remaining=Decimal("96.7"), send_total=None, charged_since_last=Decimal(3)),

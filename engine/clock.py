@@ -1,0 +1,53 @@
+"""A clock that does not jump: wall time when it was made, and from then on the seconds that really passed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boottime() -> float:
+    """Seconds on a clock that goes on while the machine is suspended, so that a lease ends in a closed laptop too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def boot_id() -> str:
+    """Names this boot of this machine; "" where the system does not tell."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+class SteadyClock:
+    """Aware UTC times that never go back and never leap, whatever somebody does to the machine's clock meanwhile.
+
+    Settlement orders what happened by these times and counts its patience with them.
+    """
+
+    def __init__(self, *, wall: datetime | None = None) -> None:
+        self._start_s = boottime()
+        self._wall = datetime.now(UTC) if wall is None else wall
+
+    def __call__(self) -> datetime:
+        return self._wall + timedelta(seconds=boottime() - self._start_s)
+
+    @property
+    def booted_at(self) -> datetime:
+        """The time of this clock at which the machine booted: what ties the clocks of two processes to each other."""
+        return self._wall - timedelta(seconds=self._start_s)
+
+    def follow(self, booted_at: datetime) -> timedelta:
+        """Go on as the clock with that `booted_at` would. Returns by how much that moves this one."""
+        moved = booted_at - self.booted_at
+        self._wall += moved
+        return moved
+
+    def not_before(self, earliest: datetime) -> timedelta:
+        """Go forward to `earliest` if this clock is behind it. Returns by how much."""
+        behind = max(earliest - self(), timedelta(0))
+        self._wall += behind
+        return behind
