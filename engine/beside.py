@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from engine.clock import SteadyClock
 from engine.control import Order, Word, asked
 from engine.errors import (
+    BadRecipient,
     JournalError,
     PlanError,
     SettingsError,
@@ -21,18 +23,27 @@ from engine.intake.numbers import normalise
 from engine.journal.lock import is_held
 from engine.journal.opening import open_journal, read_journal
 from engine.journal.port import (
+    AttemptRow,
+    AuditView,
     OptOut,
     OptOutSource,
+    PollTally,
     Trace,
 )
 from engine.journal.store import Reader, SqlJournal
-from engine.ledger.audit import Finding, audit, chain_lines
+from engine.ledger.audit import Finding, Flag, Truth, audit, flags, open_doubts
+from engine.ledger.evidence import Policy, Stretch
 from engine.ledger.points import add_up
+from engine.ledger.reckoning import Reckoning, reckon
+from engine.ledger.settlement import settle
+from engine.ledger.stretch import stretch_of
 from engine.ledger.summary import CampaignSummary, summarise
 from engine.settings import Settings
+from engine.settling import assume
 from engine.steering import Steering
 from engine.tracking import Barred
 
+ASSUME, TAKEN, NOT_TAKEN = "assume", "taken", "not-taken"
 OPT_OUT, OPT_IN = "opt_out", "opt_in"  # orders: account, source, reason, numbers…; account, numbers…
 _IN_ONE_ORDER = 1_000  # numbers
 
@@ -56,16 +67,24 @@ async def summary_of(
     points = add_up(readings, charged_since=await journal.charged_since_reading(record.account))
     counts = await journal.counts(record.campaign_id)
     delivery = await journal.delivery(record.campaign_id, overdue_before=overdue_before)
-    return summarise(record, counts, points, is_running=is_running, delivery=delivery)
+    short = await journal.shortfall(record.campaign_id, overdue_before=overdue_before) if counts.shortfall else []
+    return summarise(record, counts, points, is_running=is_running, delivery=delivery, short=short)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """What an audit came to: the campaign in figures, a finding for each law, and the balance drawn as lines of text."""
+    """What an audit came to: the campaign in figures, a finding for each law, and what a person should look at.
+
+    `drawing` is the balance chain as lines of text, or why it is off; `doubts` are those nothing has settled yet.
+    """
 
     summary: CampaignSummary
     findings: list[Finding]
-    chain: list[str]
+    reckoning: Reckoning
+    drawing: tuple[str, ...]
+    doubts: list[AttemptRow]
+    flags: list[Flag]
+    polls: PollTally
 
     @property
     def all_hold(self) -> bool:
@@ -73,39 +92,88 @@ class Audited:
         return all(finding.holds for finding in self.findings)
 
 
-async def audit_campaign(
-    settings: Settings,
-    account_name: str,
-    name: str,
-    *,
-    truth: Mapping[str, int] | None = None,
-    truth_charges: Decimal | None = None,
-) -> Audited:
+async def audit_campaign(settings: Settings, account_name: str, name: str, *, truth: Truth | None = None) -> Audited:
     """Prove the laws for a campaign from the journal alone, or also against a simulator's truth.
 
     Raises JournalError, PlanError, SettingsError.
     """
-    price = load_profile(settings.for_account(account_name).profile).price_per_segment
+    account = settings.for_account(account_name)
+    profile = load_profile(account.profile)
+    policy = Policy(
+        min_age_s=settings.settlement.min_age_s,
+        balance_settle_s=settings.settlement.balance_settle_s,
+        exclusive=account.exclusive,
+        prepaid=None,  # the journal does not tell
+        remainpoint_meaningful=profile.remainpoint_meaningful,
+        short_counts=profile.short_counts,
+    )
     journal = await read_journal(settings.journal_path)
     try:
-        summary = await summary_of(journal, name, is_running=is_held(settings.journal_path))
+        running, before = is_held(settings.journal_path), overdue_before(settings)
+        summary = await summary_of(journal, name, is_running=running, overdue_before=before)
         record = await journal.find_campaign(name=name)
         assert record is not None  # summary_of has found it
-        readings = await journal.readings(record.account, campaign_id=record.campaign_id)
-        view = await journal.audit_view(record.campaign_id)
-        findings = await asyncio.to_thread(
-            audit, view, add_up(readings), price=price, truth=truth, truth_charges=truth_charges
+        view = await journal.audit_view(record.campaign_id, with_others=truth is not None)
+        return await asyncio.to_thread(
+            _audited,
+            summary,
+            view,
+            await journal.polls(record.account),
+            await _stretch(journal, record.account, view, price=profile.price_per_segment, policy=policy),
+            price=profile.price_per_segment,
+            policy=policy,
+            truth=truth,
         )
-        return Audited(summary=summary, findings=findings, chain=chain_lines(readings))
     finally:
         await journal.close()
 
 
+async def _stretch(journal: Reader, account: str, view: AuditView, *, price: Decimal, policy: Policy) -> Stretch | None:
+    """What moved the account's balance since the campaign's first reading. None: it has no reading."""
+    if not view.readings:
+        return None
+    if not policy.short_counts:
+        policy = replace(policy, short_counts=await journal.saw_short_count(account))
+    since = view.readings[0].asked_at - policy.lag
+    rows = await journal.account_stretch(account, since=since, patience=policy.patience)
+    return stretch_of(rows, price=price, policy=policy, now=_now())
+
+
+def _audited(
+    summary: CampaignSummary,
+    view: AuditView,
+    polls: PollTally,
+    stretch: Stretch | None,
+    *,
+    price: Decimal,
+    policy: Policy,
+    truth: Truth | None,
+) -> Audited:
+    reckoning = reckon(view.readings, view.spendings, price=price, policy=policy)
+    return Audited(
+        summary=summary,
+        findings=audit(view, reckoning, exclusive=policy.exclusive, truth=truth),
+        reckoning=reckoning,
+        drawing=() if stretch is None else settle(stretch).drawing,
+        doubts=open_doubts(view),
+        flags=flags(view),
+        polls=polls,
+    )
+
+
 async def why(settings: Settings, number: str) -> list[Trace]:
-    """What the journal knows of one number, campaign by campaign. Raises BadRecipient, JournalError."""
-    mobile = normalise(number)
+    """What the journal knows of one number, campaign by campaign; of a cell that is none, where it was left out.
+
+    Raises BadRecipient when it is no number and no such cell was left out, JournalError.
+    """
     journal = await read_journal(settings.journal_path)
     try:
+        try:
+            mobile = normalise(number)
+        except BadRecipient:
+            if left_out := await journal.traces("", [number]):
+                return left_out
+            raise
         return await journal.traces(mobile, _spellings(number, mobile))
     finally:
         await journal.close()
@@ -176,20 +244,59 @@ async def _ordered(settings: Settings, verb: str, words: list[str], mobiles: Seq
                 if mine is None:
                     mine = await open_journal(path)
                     stack.push_async_callback(mine.close)
-                word = await carry_out(mine, order, Barred())
+                word = await carry_out(mine, order, Barred(), at=_now())
             if not word.done:
                 raise JournalError(word.words)
             count += int(word.words)
     return count
 
 
-async def carry_out(journal: SqlJournal, order: Order, barred: Barred) -> Word:
+async def assumed(journal: SqlJournal, order: Order, *, at: datetime) -> Word:
+    """Carry out a person's decision about a doubt: the words are account, batch, taken or not-taken, who, price, why."""
+    account, seq, what, by, price, reason = order.words
+    size = await assume(
+        journal,
+        account,
+        campaign=order.campaign,
+        seq=int(seq),
+        taken=what == TAKEN,
+        by=by,
+        reason=reason,
+        price=Decimal(price),
+        at=at,
+    )
+    rest = "they count as accepted" if what == TAKEN else f"they will be sent to again by: xinshi run {order.campaign}"
+    return Word(done=True, words=f"batch {seq} of {order.campaign} is assumed {what}: {size:,} recipients, {rest}")
+
+
+async def order_assumption(
+    settings: Settings, account_name: str, campaign: str, *, seq: int, what: str, by: str, reason: str
+) -> Word:
+    """Have a person's decision about a batch in doubt carried out, by the owner of the journal or here.
+
+    `what` is "taken" or "not-taken". Raises JournalBusy, JournalError, PlanError, SettingsError.
+    """
+    account = settings.for_account(account_name)
+    price = load_profile(account.profile).price_per_segment
+    order = Order(verb=ASSUME, campaign=campaign, words=(account.account_key, str(seq), what, by, str(price), reason))
+    if (word := await asked(settings.journal_path, order)) is not None:
+        return word
+    _refuse_no_journal(settings.journal_path)
+    clock = SteadyClock()
+    journal = await open_journal(settings.journal_path, clock=clock)
+    try:
+        return await assumed(journal, order, at=clock())
+    finally:
+        await journal.close()
+
+
+async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: datetime) -> Word:
     if order.verb == OPT_IN:
         account, *mobiles = order.words
-        return Word(done=True, words=str(await journal.remove_opt_outs(account, mobiles, at=_now())))
+        return Word(done=True, words=str(await journal.remove_opt_outs(account, mobiles, at=at)))
     account, source, reason, *mobiles = order.words
     barred.add(mobiles)
-    new = [OptOut(mobile=mobile, at=_now(), reason=reason, source=OptOutSource(source)) for mobile in mobiles]
+    new = [OptOut(mobile=mobile, at=at, reason=reason, source=OptOutSource(source)) for mobile in mobiles]
     return Word(done=True, words=str(await journal.add_opt_outs(account, new)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.ledger.collector import Collector
@@ -16,6 +17,7 @@ class Live:
         self.rows = 0
         self.recipients = 0  # to send in this run
         self.collector = Collector(opening=None)
+        self.notice: Callable[[str], None] = lambda words: None  # told once of what takes long
         self.recent = ""  # the last thing that went wrong, in words
 
 

@@ -70,6 +70,8 @@ class Exclusion(StrEnum):
     FOREIGN = "foreign"  # a country code other than +86
     IOT = "iot"  # 13-digit machine numbers (10648…, 14xxx)
     DIGITS_LOST = "digits_lost"  # a spreadsheet wrote 1.38E+10
+    EXCLUDED_LIST = "excluded_list"  # the number is on a list that was given with --exclude
+    NOT_ON_LIST = "not_on_list"  # lists were given with --only, and the number is on none of them
     MALFORMED = "malformed"  # the row has too many or too few cells, so the columns cannot be trusted
 
 

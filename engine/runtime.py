@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
-from engine.beside import OPT_IN, OPT_OUT, carry_out, overdue_before, refuse_folder, summary_of
+from engine.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out, overdue_before, refuse_folder, summary_of
+from engine.clock import SteadyClock, boottime
 from engine.control import Order, Word, listening
 from engine.dispatch.finish import finish
 from engine.dispatch.pacing import GUARD_S, Pace, numbers_that_fit
@@ -36,25 +38,30 @@ from engine.journal.lock import account_lock
 from engine.journal.opening import open_journal
 from engine.journal.port import (
     CampaignRecord,
+    OpenDoubt,
     PlanTotals,
     PollKind,
+    Tally,
 )
 from engine.journal.store import SqlJournal
 from engine.ledger.collector import Collector
+from engine.ledger.evidence import Policy
 from engine.ledger.release import release_of
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
-from engine.model import CampaignState, Message, Outcome, PauseReason
+from engine.model import Balance, BatchState, CampaignState, Message, Outcome, PauseReason
 from engine.pipeline import Pipeline
 from engine.planning.order import order_key, plan_hash
 from engine.plans import Plan, Planner, SendOrder, message_of, refuse_name, refuse_unsigned, signed_off
 from engine.settings import Settings
+from engine.settling import Settler
 from engine.steering import Steering
 from engine.telemetry import logger
 from engine.tracking import Barred, Poller, Seam, Tracker, Waits
 from engine.tracking import Tally as TrackingTally
 
 Result = TypeVar("Result")
+FRUITLESS_MOST = 3  # rounds of sending again what was not taken, in which nothing was accepted
 SMALL_POLL = 200  # reports asked for at once while doubts are open
 LONGEST_WAIT_S = 600.0  # between two polls that failed
 
@@ -62,8 +69,8 @@ LONGEST_WAIT_S = 600.0  # between two polls that failed
 class Engine:
     """The journal and one account's gateway, both owned, ready to plan and to run."""
 
-    def __init__(self, settings: Settings, gate: Gate, journal: SqlJournal) -> None:
-        self.settings, self.gate, self.journal = settings, gate, journal
+    def __init__(self, settings: Settings, gate: Gate, journal: SqlJournal, clock: SteadyClock) -> None:
+        self.settings, self.gate, self.journal, self.clock = settings, gate, journal, clock
         self.account_key = gate.account.account_key
         self._steering = Steering(journal)
         self._barred: Barred | None = None  # of the campaign that is being sent
@@ -77,9 +84,10 @@ class Engine:
             refuse_folder(settings.journal_path)
             lock = account_lock(settings.state_dir, gate.account.account_key)
             stack.callback(lock.release)
-            journal = await open_journal(settings.journal_path)
+            clock = SteadyClock()
+            journal = await open_journal(settings.journal_path, clock=clock)
             stack.push_async_callback(journal.close)
-            engine = cls(settings, gate, journal)
+            engine = cls(settings, gate, journal, clock)
             await stack.enter_async_context(listening(settings.journal_path, engine._on_order))
             yield engine
 
@@ -167,50 +175,154 @@ class Engine:
         self, record: CampaignRecord, live: Live, stop: Stop, allow_partial: bool, limit: int | None
     ) -> PoolEnd | None:
         """Why the run ended; None when the campaign is cancelled."""
-        if record.account != self.account_key:
-            raise PlanError(f"campaign {record.name!r} belongs to another account; choose it with --account")
+        self._refuse_foreign(record)
         if record.stored_state is CampaignState.CANCELLED:
             return None
         left = await self.journal.planned_sizes(record.campaign_id)
-        if not left:
+        if not left and not await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
             return PoolEnd()
+        settler = self._settler(live)
+        balance = await self._opening_reading(record, settler, stop)
+        if isinstance(balance, PoolEnd):
+            return balance
         messages = dict(enumerate(await self.journal.messages(record.campaign_id), 1))
-        try:
-            balance = await unless_set(stop.gently, self.gate.balance())
-        except GatewayError as error:
-            return _not_readable(error)
-        if balance is None:
-            return PoolEnd(reason=PauseReason.STOPPED)
-        await self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id)
         if too_large := self._too_large(left):
             return PoolEnd(reason=PauseReason.CONFIGURATION, detail=too_large)
         release = release_of(left, messages, balance, self.gate.profile, allow_partial=allow_partial, limit=limit)
-        if release.nothing:
+        if release.nothing and left:
             return PoolEnd(reason=release.reason, detail=release.detail)
         await self.journal.set_sendable(record.campaign_id, release.last_seq)
-        await self.journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
         live.collector = Collector(opening=balance.remaining)
         live.recipients = release.recipients
         barred = self._barred = Barred((await self.journal.opted_out(self.account_key, since=record.screened)).mobiles)
+        sizes = len({size for _, size, _ in left})
+
+        async def make_pool() -> Pool:
+            return await self._pool(record, messages, live, barred, settler)
+
         async with self._tracked(barred, live, stop):
-            live.phase = "sending"
-            end = await self._steering.drive(
-                record,
-                lambda: self._pool(record, messages, live, barred),
-                stop=stop.gently,
-                stop_now=stop.now,
-                tell=lambda phase: setattr(live, "phase", phase),
-            )
-            await self._closing_reading(record, live, stop)
+            with self._steering.owning(record):
+                end = await self._send_and_settle(
+                    record, make_pool, settler, stop, sizes=sizes, last_seq=release.last_seq
+                )
+            await self._closing_reading(record, live, settler, stop)
         if end is not None and end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
         return end
 
+    async def _opening_reading(self, record: CampaignRecord, settler: Settler, stop: Stop) -> Balance | PoolEnd:
+        """The balance a run begins with, or why it cannot begin."""
+        try:
+            balance = await unless_set(stop.gently, settler.read(record.campaign_id))
+        except GatewayError as error:
+            return _not_readable(error)
+        return PoolEnd(reason=PauseReason.STOPPED) if balance is None else balance
+
+    async def _send_and_settle(
+        self,
+        record: CampaignRecord,
+        make_pool: Callable[[], Awaitable[Pool]],
+        settler: Settler,
+        stop: Stop,
+        *,
+        sizes: int,
+        last_seq: int | None,
+    ) -> PoolEnd | None:
+        """Send what is planned, settle what came to doubt, and send again what was not taken, until nothing is left."""
+        fruitless, accepted = 0, -1
+        async with _either_set(stop.gently, self._steering.cancelled) as give_up:
+            while True:
+                async with self._settled_beside(record, settler, sizes):
+                    end = await self._steering.drive(
+                        record, make_pool, stop=stop.gently, stop_now=stop.now, tell=settler.tell
+                    )
+                if end is None or end.reason is not None:
+                    await self._settle_in_passing(record, settler, end)
+                    return end
+                await settler.until_settled(record.campaign_id, give_up=give_up)
+                planned = await self.journal.planned_sizes(record.campaign_id)
+                if self._steering.cancelled.is_set():
+                    continue  # driven once more, it cancels
+                if stop.gently.is_set():
+                    return PoolEnd(reason=PauseReason.STOPPED)
+                if not any(last_seq is None or seq <= last_seq for seq, _, _ in planned):
+                    return end
+                counted = await self.journal.counts(record.campaign_id)
+                now_accepted = counted.states.get(BatchState.ACCEPTED, Tally()).recipients
+                fruitless = fruitless + 1 if now_accepted == accepted else 0
+                accepted = now_accepted
+                if fruitless >= FRUITLESS_MOST:
+                    return PoolEnd(
+                        reason=PauseReason.DOUBTS, detail="answers keep getting lost, whatever is sent again"
+                    )
+
+    @asynccontextmanager
+    async def _settled_beside(self, record: CampaignRecord, settler: Settler, sizes: int) -> AsyncIterator[None]:
+        """Settle beside the block. Trouble with it never stops the block: what is in doubt stays so."""
+        over = asyncio.Event()
+        work = settler.beside(lambda: self._steering.pool, record.campaign_id, sizes=sizes, over=over)
+        running = asyncio.create_task(_beside_sending(work, "doubts are not settled any more"), name="settling")
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.wait((running,))
+
+    async def _settle_in_passing(self, record: CampaignRecord, settler: Settler, end: PoolEnd | None) -> None:
+        """The run ends for another reason: settle what can be settled at once."""
+        if not await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
+            return
+        if end is not None and end.reason in (PauseReason.BALANCE, PauseReason.DOUBTS, PauseReason.CONTENT):
+            await settler.quiet(record.campaign_id)
+        await settler.look()
+
+    async def settle(self, record: CampaignRecord, *, live: Live, stop: Stop) -> CampaignSummary:
+        """Settle what is in doubt in a campaign and send nothing. Waits for patience and a quiet balance. Raises JournalError."""
+        self._refuse_foreign(record)
+        if await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
+            settler = self._settler(live)
+            balance = await self._opening_reading(record, settler, stop)
+            if isinstance(balance, PoolEnd) and balance.reason is not PauseReason.STOPPED:
+                raise SendRefused(f"nothing was settled: {balance.detail}")
+            async with self._tracked(Barred(), live, stop):
+                await settler.until_settled(record.campaign_id, give_up=stop.gently)
+        return await self._summary(record)
+
+    def _settler(self, live: Live) -> Settler:
+        account, profile, settings = self.gate.account, self.gate.profile, self.settings.settlement
+
+        def note(doubt: OpenDoubt, charge: Decimal | None) -> None:
+            live.collector.note_settled(doubt.size, taken=charge is not None, charge=charge)
+
+        return Settler(
+            self.account_key,
+            self.journal,
+            read_balance=self.gate.balance,
+            clock=self.clock,
+            policy=Policy(
+                min_age_s=settings.min_age_s,
+                balance_settle_s=settings.balance_settle_s,
+                exclusive=account.exclusive,
+                remainpoint_meaningful=profile.remainpoint_meaningful,
+                short_counts=profile.short_counts,
+            ),
+            price=profile.price_per_segment,
+            tell=lambda phase: setattr(live, "phase", phase),
+            announce=live.notice,
+            on_ended=note,
+        )
+
+    def _refuse_foreign(self, record: CampaignRecord) -> None:
+        if record.account != self.account_key:
+            raise PlanError(f"campaign {record.name!r} belongs to another account; choose it with --account")
+
     async def _on_order(self, order: Order) -> Word:
+        if order.verb == ASSUME:
+            return await assumed(self.journal, order, at=self.clock())
         if order.verb not in (OPT_OUT, OPT_IN):
             return await self._steering.on_order(order)
         barred = self._barred if order.words[0] == self.account_key else None
-        return await carry_out(self.journal, order, Barred() if barred is None else barred)
+        return await carry_out(self.journal, order, Barred() if barred is None else barred, at=self.clock())
 
     @asynccontextmanager
     async def _tracked(self, barred: Barred, live: Live, stop: Stop) -> AsyncIterator[None]:
@@ -224,7 +336,9 @@ class Engine:
             return
         over = asyncio.Event()
         tracker = self._tracker(barred.add, doubts_open=lambda: live.collector.progress().in_doubt > 0)
-        running = asyncio.create_task(_beside_sending(tracker.run(over)), name="tracking")
+        running = asyncio.create_task(
+            _beside_sending(tracker.run(over), "reports and replies are no longer read"), name="tracking"
+        )
         try:
             live.phase = "reading reports and replies"
             with suppress(TimeoutError):
@@ -255,7 +369,7 @@ class Engine:
             read=lambda body, charset: read_reports(body, charset, profile),
             journal=journal,
             most=lambda: min(most, SMALL_POLL) if doubts_open() else most,
-            clock=_now,
+            clock=self.clock,
             on_opt_outs=on_opt_outs,
         )
         other = replace(
@@ -297,10 +411,12 @@ class Engine:
             await ended_unless(stop.now, running)
         return tracker.tally
 
-    async def _pool(self, record: CampaignRecord, messages: dict[int, Message], live: Live, barred: Barred) -> Pool:
+    async def _pool(
+        self, record: CampaignRecord, messages: dict[int, Message], live: Live, barred: Barred, settler: Settler
+    ) -> Pool:
         prepared = {seq: self.gate.http.prepare(message.content) for seq, message in messages.items()}
         pace, profile, settings = self.gate.account.pace, self.gate.profile, self.settings
-        now = _now()
+        now = self.clock()
         slowest_s = (
             1 / pace.requests_per_second if pace.requests_per_second else 0.0
         )  # below one a window, the window grows
@@ -310,6 +426,8 @@ class Engine:
         def note(settled: Settled) -> None:
             outcome, decision = settled.outcome, settled.decision
             live.collector.note(outcome, size=settled.submitted.size, then=decision.then, charge=decision.charge)
+            if decision.then is BatchState.IN_DOUBT:
+                settler.note_doubt()
             if outcome.reason:
                 live.recent = outcome.reason
 
@@ -334,8 +452,8 @@ class Engine:
                 clock=time.monotonic,
                 earlier=[((now - at).total_seconds(), numbers) for at, numbers in recent],
             ),
-            wall_clock=_now,
-            lease_clock=_boottime,
+            wall_clock=self.clock,
+            lease_clock=boottime,
             on_settled=note,
             opted_out=barred.among,
         )
@@ -348,18 +466,14 @@ class Engine:
             return ""
         return f"batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise numbers_per_second"
 
-    async def _closing_reading(self, record: CampaignRecord, live: Live, stop: Stop) -> None:
+    async def _closing_reading(self, record: CampaignRecord, live: Live, settler: Settler, stop: Stop) -> None:
         """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
         live.phase = "closing"
         try:
             async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
-                balance = await unless_set(stop.now, self.gate.http.balance())
+                await unless_set(stop.now, settler.read(record.campaign_id))
         except (GatewayError, TimeoutError) as error:
             logger.warning("the closing balance could not be read", extra={"problem": str(error)})
-            return
-        if balance is None:
-            return
-        await finish(self.journal.record_reading(self.account_key, balance, campaign_id=record.campaign_id))
 
     def _refuse_if_too_low(self, plan: Plan, order: SendOrder) -> None:
         balance = plan.balance
@@ -402,13 +516,32 @@ async def ended_unless(event: asyncio.Event, running: asyncio.Task[None]) -> Non
         running.result()
 
 
-async def _beside_sending(tracking: Coroutine[Any, Any, None]) -> None:
+async def _beside_sending(work: Coroutine[Any, Any, None], without: str) -> None:
     try:
-        await tracking
+        await work
     except EngineError as error:
-        logger.warning("reports and replies are no longer read; sending goes on", extra={"problem": str(error)})
+        logger.warning("%s; sending goes on", without, extra={"problem": str(error)})
     except Exception as error:  # noqa: BLE001  a mistake there must not end a campaign; it is told, and nothing is lost
-        logger.error("reports and replies are no longer read; sending goes on", exc_info=error)
+        logger.error("%s; sending goes on", without, exc_info=error)
+
+
+@asynccontextmanager
+async def _either_set(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    """An event that is set as soon as one of these is."""
+    either = asyncio.Event()
+
+    async def watch(event: asyncio.Event) -> None:
+        await event.wait()
+        either.set()
+
+    watching = [asyncio.ensure_future(watch(event)) for event in events]
+    if any(event.is_set() for event in events):
+        either.set()
+    try:
+        yield either
+    finally:
+        for each in watching:
+            each.cancel()
 
 
 def _nobody_is_sending(_: Iterable[str]) -> None:
@@ -447,12 +580,3 @@ def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
     gc.set_threshold(50_000, 20, 100)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _boottime() -> float:
-    """Seconds on a clock that goes on while the machine is suspended, so that a lease ends in a closed laptop too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from engine.control import Order, Word
 from engine.dispatch.pool import Pool, PoolEnd
@@ -20,9 +21,20 @@ class Steering:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._campaign_id: int | None = None
-        self._pool: Pool | None = None
-        self._cancelled = False
+        self.pool: Pool | None = None  # what is sending now
+        self._paused = False
+        self.cancelled = asyncio.Event()
         self._goes_on = asyncio.Event()
+
+    @contextmanager
+    def owning(self, record: CampaignRecord) -> Iterator[None]:
+        """Orders for this campaign are meant for what happens in the block."""
+        self._campaign_id, self._paused = record.campaign_id, False
+        self.cancelled.clear()
+        try:
+            yield
+        finally:
+            self._campaign_id = None
 
     async def drive(
         self,
@@ -34,28 +46,27 @@ class Steering:
         tell: Callable[[str], None],
     ) -> PoolEnd | None:
         """Run pools until one ends for a reason of its own. A pause waits here for its end. None: it was cancelled."""
-        self._campaign_id, self._cancelled = record.campaign_id, False
         try:
-            while True:
-                self._pool = await make_pool()
-                end = await self._pool.run(stop=stop, stop_now=stop_now)
-                if end.reason is not PauseReason.OPERATOR and not self._cancelled:
-                    return end
-                if not self._cancelled:
+            while not self.cancelled.is_set():
+                if self._paused:
                     await self._journal.set_campaign_state(
                         record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
                     )
                     tell(PAUSED)
                     await _either(self._goes_on, stop)
-                if self._cancelled:
-                    await self._journal.cancel_campaign(record.campaign_id)
-                    return None
-                if stop.is_set():
-                    return end
+                    if stop.is_set():
+                        return PoolEnd(reason=PauseReason.OPERATOR, detail=PAUSED)
+                    continue
                 await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
                 tell("sending")
+                self.pool = await make_pool()
+                end = await self.pool.run(stop=stop, stop_now=stop_now)
+                if end.reason is not PauseReason.OPERATOR and not self.cancelled.is_set():
+                    return end
         finally:
-            self._campaign_id = self._pool = None
+            self.pool = None
+        await self._journal.cancel_campaign(record.campaign_id)
+        return None
 
     async def on_order(self, order: Order) -> Word:
         """Carry out an order, here and in the journal. Raises PlanError, JournalError."""
@@ -76,9 +87,10 @@ class Steering:
                 return Word(done=False, words=f"nobody here knows the order {order.verb!r}")
 
     async def _pause(self, record: CampaignRecord, running: bool) -> Word:
-        if running and self._pool is not None:
-            self._goes_on.clear()  # only a resume that comes after this pause ends it
-            self._pool.halt(PauseReason.OPERATOR, PAUSED)
+        if running:
+            self._paused = True
+            self._goes_on.clear()
+            self._halt()
             return Word(done=True, words=f"{record.name} pauses; answers under way are awaited")
         await self._journal.set_campaign_state(
             record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
@@ -87,6 +99,7 @@ class Steering:
 
     async def _resume(self, record: CampaignRecord, running: bool) -> Word:
         if running:
+            self._paused = False
             self._goes_on.set()
             return Word(done=True, words=f"{record.name} goes on")
         if PauseReason.OPERATOR in record.reasons:
@@ -96,13 +109,17 @@ class Steering:
         )
 
     async def _cancel(self, record: CampaignRecord, running: bool) -> Word:
-        if running and self._pool is not None:
-            self._cancelled = True
-            self._pool.halt(PauseReason.OPERATOR, PAUSED)
+        if running:
+            self.cancelled.set()
             self._goes_on.set()
+            self._halt()
             return Word(done=True, words=f"{record.name} is being cancelled; answers under way are awaited")
         size = await self._journal.cancel_campaign(record.campaign_id)
         return Word(done=True, words=f"{record.name} is cancelled: {size:,} recipients will not be sent to")
+
+    def _halt(self) -> None:
+        if self.pool is not None:
+            self.pool.halt(PauseReason.OPERATOR, PAUSED)
 
 
 async def _either(*events: asyncio.Event) -> None:

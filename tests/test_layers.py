@@ -20,6 +20,7 @@ GROUPS = {
     "engine.model": "vocabulary",
     "engine.errors": "vocabulary",
     "engine.lines": "vocabulary",
+    "engine.clock": "vocabulary",
     "engine.crashing": "vocabulary",
     "engine.settings": "settings",
     "engine.telemetry": "telemetry",
@@ -34,6 +35,7 @@ GROUPS = {
     "engine.tracking": "stages",
     "engine.control": "adapters",
     "engine.pipeline": "between",
+    "engine.settling": "between",
     "engine.steering": "between",
     "engine.gate": "runtime",
     "engine.live": "runtime",
@@ -54,7 +56,7 @@ INWARDS = {
     "ports": {"vocabulary", "telemetry", "ports"},
     "stages": {"vocabulary", "telemetry", "ports"},
     "adapters": {"vocabulary", "telemetry", "ports"},
-    "between": {"vocabulary", "ports", "stages", "adapters", "between"},
+    "between": {"vocabulary", "telemetry", "ports", "stages", "adapters", "between"},
     "runtime": {"vocabulary", "settings", "telemetry", "ports", "stages", "adapters", "between", "runtime"},
     "console": {"vocabulary", "settings", "telemetry", "ports", "stages", "runtime", "exports"},
     "cli": {"vocabulary", "settings", "telemetry", "ports", "stages", "runtime", "exports", "simulator", "between"},
@@ -79,6 +81,7 @@ DOORS = {
     "rich": {"engine.cli", "engine.console"},
     "cyclopts": {"engine.cli", "engine.console"},
     "pyroaring": {"engine.intake"},
+    "python_calamine": {"engine.intake.sheets"},
 }
 
 Graph = Mapping[str, set[str]]

@@ -327,6 +327,36 @@ def _reading(file: Path, order: Order) -> Pipeline:
     return Pipeline(file, column=order.column, encoding=order.encoding)
 
 
+@app.command
+def settle(
+    campaign: str,
+    /,
+    *,
+    batch: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    assume: str | None = None,
+    reason: str = "",
+    common: Common = _NONE,
+) -> int:
+    """Settle what is in doubt in a campaign: by delivery reports, by the balance, or by your word. Sends nothing.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    batch
+        The batch your word is about.
+    assume
+        Your word: taken, or not-taken (then it is sent again).
+    reason
+        How you know; it is kept with your name.
+    """
+    from engine.cli import settling
+
+    if assume is not None or batch is not None:
+        return settling.assume(campaign, batch=batch, what=assume or "", reason=reason, common=common)
+    return settling.settle(campaign, common)
+
+
 @app.command(help_flags=[])
 def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
     """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""

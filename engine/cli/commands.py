@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from engine.beside import audit_campaign, order_owner
 from engine.beside import status as look
@@ -24,6 +23,7 @@ from engine.cli.progress import showing
 from engine.cli.words import Common, Order
 from engine.errors import EngineError, PlanError
 from engine.gate import Gate
+from engine.ledger.audit import Truth
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance
@@ -93,7 +93,7 @@ def plan(file: Path, order: Order, common: Common, reading: Pipeline) -> int:
     """The preview."""
     settings = _settings(common, order)
     wanted = _order(file, order)
-    live = Live()
+    live = _announcing(Live(), common)
     made: list[Plan] = []
 
     async def main() -> int:
@@ -121,7 +121,7 @@ def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bo
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
     settings = _settings(common, order)
     wanted = _order(file, order, signed)
-    live = Live()
+    live = _announcing(Live(), common)
 
     async def main() -> int:
         async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
@@ -148,7 +148,7 @@ def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bo
 def run(campaign: str, order: Order, common: Common) -> int:
     """Resume a campaign."""
     settings = _settings(common, order)
-    live = Live()
+    live = _announcing(Live(), common)
 
     async def main() -> int:
         async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
@@ -189,13 +189,7 @@ def audit(campaign: str, truth_url: str | None, common: Common) -> int:
     truth = None if truth_url is None else _truth(truth_url)
 
     async def main() -> int:
-        found = await audit_campaign(
-            settings,
-            common.account,
-            campaign,
-            truth=None if truth is None else truth["mobiles"],
-            truth_charges=None if truth is None else Decimal(str(truth["charges"])),
-        )
+        found = await audit_campaign(settings, common.account, campaign, truth=truth)
         if common.json:
             out.data(pages.audit_json(found))
         else:
@@ -205,14 +199,14 @@ def audit(campaign: str, truth_url: str | None, common: Common) -> int:
     return run_in_loop(main())
 
 
-def _truth(url: str) -> dict[str, Any]:
+def _truth(url: str) -> Truth:
     """What a simulator on loopback says it accepted."""
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth", timeout=60) as answer:  # noqa: S310
-            truth: dict[str, Any] = json.load(answer)
-    except (OSError, ValueError) as error:
+            said = json.load(answer)
+        return Truth(mobiles=said["mobiles"], charges=Decimal(str(said["charges"])))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlanError(f"--truth {url}: no simulator answers there ({error})") from error
-    return truth
 
 
 def why(number: str, common: Common) -> int:
@@ -409,6 +403,13 @@ def _free_bytes(path: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def _announcing(live: Live, common: Common) -> Live:
+    """The same, telling what takes long where no display shows it."""
+    if not _is_lively(common):
+        live.notice = lambda words: out.tell(common, f"{words}\n")
+    return live
 
 
 def _is_lively(common: Common) -> bool:

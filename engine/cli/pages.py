@@ -14,8 +14,9 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from engine.beside import Audited
-from engine.journal.port import AttemptRow, Trace
+from engine.journal.port import AttemptRow, ToldReport, Trace
 from engine.ledger.audit import Finding
+from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
 from engine.plans import Plan
@@ -69,6 +70,7 @@ _STATES = {
     "expired": ("expired", ""),
 }
 _MOST_REASONS = 5  # shown per state
+_MOST_DOUBTS = 20  # shown of those still open
 
 _Value = int | Decimal | str
 Line = tuple[str, _Value, str]
@@ -256,9 +258,22 @@ def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
                 summary.shortfall,
                 "the gateway's success counts are lower and do not say whom it left out",
             )
+            yield from _left_out_lines(summary)
         if state == "accepted":
             yield from _delivery_lines(summary)
         yield from _reason_lines(summary, state)
+
+
+def _left_out_lines(summary: CampaignSummary) -> Iterable[Line]:
+    """Whom a short count left out: nobody but the reports can tell, and they take their time."""
+    if summary.left_out is None:
+        yield "", "who they are, the delivery reports tell in time; nothing is sent again", ""
+    elif summary.left_out:
+        yield (
+            "    probably left out",
+            summary.left_out,
+            "of those batches have no report, and none is waited for any more: `xinshi why NUMBER` tells of each",
+        )
 
 
 def _delivery_lines(summary: CampaignSummary) -> Iterable[Line]:
@@ -383,41 +398,126 @@ def _cells(word: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in word)
 
 
+# ── an audit ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def audit_page(found: Audited) -> str:
-    """The laws, one a line, and the balance as the readings tell it."""
-    lines = [(finding.law.value.replace("_", " "), _law_words(finding)) for finding in found.findings]
-    verdict = "every law holds" if found.all_hold else "A LAW IS BROKEN"
-    width = max(len(word) for word, _ in lines)
-    page = [f"\n{found.summary.campaign}: {verdict}\n\n"]
-    page += [f"{word:{width}}  {words}\n" for word, words in lines]
-    if found.chain:
-        page += ["\nbalance\n", *(f"{line}\n" for line in found.chain)]
-    return "".join(page)
+    """The laws, the balance from reading to reading and answer to answer, and what a person should look at."""
+    polls = found.polls
+    cost = f" (up to {polls.may_have_cost:,} reports with them)" if polls.may_have_cost else ""
+    lines: list[Line] = [
+        ("campaign", found.summary.campaign, ""),
+        ("verdict", "every law holds" if found.all_hold else "A LAW IS BROKEN", ""),
+        *((f"  {finding.law.value.replace('_', ' ')}", _law_words(finding), "") for finding in found.findings),
+        ("polls", f"made {polls.made:,}, lost {polls.lost:,}{cost}, unreadable {polls.unread:,}", ""),
+        *_doubt_lines(found.doubts),
+        *(("look at", flag.words, "") for flag in found.flags),
+    ]
+    page = f"\n{grid(lines)}"
+    if found.reckoning.steps:
+        page += f"\nThe balance, from reading to reading:\n{grid(_reckoning_lines(found.reckoning))}"
+    if found.drawing:
+        page += "\nThe balance, from answer to answer (times in UTC):\n" + "".join(
+            f"{line}\n" for line in found.drawing
+        )
+    return page
 
 
 def audit_json(found: Audited) -> dict[str, Any]:
-    """The campaign as `status` has it, with its laws."""
-    return {**found.summary.as_json(), "laws": [finding.as_json() for finding in found.findings]}
+    """The campaign as `status` has it, with its laws, the polls of its account, and what a person should look at."""
+    polls = found.polls
+    return {
+        **found.summary.as_json(),
+        "laws": [finding.as_json() for finding in found.findings],
+        "polls": {
+            "made": polls.made,
+            "lost": polls.lost,
+            "may_have_cost": polls.may_have_cost,
+            "unread": polls.unread,
+        },
+        "flags": [flag.as_json() for flag in found.flags],
+    }
+
+
+def _law_words(finding: Finding) -> str:
+    return ("holds   " if finding.holds else "BROKEN  ") + finding.detail
+
+
+def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
+    for row in doubts[:_MOST_DOUBTS]:
+        why = row.waits_for or "nothing has looked at it yet: `xinshi settle` does"
+        yield "in doubt", f"batch {row.seq}, {row.size:,} recipients: {row.reason}\n{why}", ""
+    if more := doubts[_MOST_DOUBTS:]:
+        yield "in doubt", f"and {len(more):,} batches more", ""
+
+
+def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
+    """Opening, what was charged and bought, what does not add up with its interval, and so on to the closing."""
+    opening, *later = reckoning.steps
+    yield "opening", opening.remaining, f"read at {_when(opening.at)}"
+    before = opening
+    for step in later:
+        if step.charges:
+            yield "  charged", -step.charged, f"in {step.charges:,} {'batch' if step.charges == 1 else 'batches'}"
+        if step.topped_up:
+            yield "  topped up", step.topped_up, ""
+        if step.missing:
+            span = f"between {_when(before.at)} and {_when(step.at)}"
+            yield "  unexplained", -step.missing, f"{span}: {step.because}"
+        yield "closing" if step is later[-1] else "reading", step.remaining, f"read at {_when(step.at)}"
+        before = step
+
+
+# ── a number ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def traces_page(number: str, traces: Sequence[Trace]) -> str:
     """What happened to a number, campaign by campaign."""
     if not traces:
         return f"{number} is in no campaign of this journal.\n"
-    page = []
-    for trace in traces:
-        place = f"{trace.file}, line {trace.line}"
-        page.append(f"\n{trace.campaign}: {trace.state.replace('_', ' ')}\n  {place}\n")
-        if trace.exclusion is not None:
-            page.append(f"  left out, {trace.exclusion}\n")
-        if trace.batch is not None:
-            page.append(f"  batch {trace.batch}{'' if trace.attempts else ', not sent yet'}\n")
-        page += [f"  {_attempt_words(attempt)}\n" for attempt in trace.attempts]
-    return "".join(page)
+    return "".join(f"\n{grid(_trace_lines(trace))}" for trace in traces)
+
+
+def _trace_lines(trace: Trace) -> Iterable[Line]:
+    yield "campaign", trace.campaign, ""
+    yield "state", trace.state.replace("_", " "), ""
+    if trace.exclusion is not None:
+        yield "left out", trace.exclusion, ""
+    yield "list", f"{trace.file}, line {trace.line}", ""
+    if trace.batch is not None:
+        yield "batch", f"{trace.batch}" if trace.attempts else f"{trace.batch}, not sent yet", ""
+    told = {report.task_id: report for report in trace.reports}
+    for attempt in trace.attempts:
+        without = ", without this number" if attempt.number in trace.omitted_from else ""
+        yield f"attempt {attempt.number}", f"{_when(attempt.started_at)}: {_attempt_words(attempt)}{without}", ""
+        if attempt.evidence:
+            by = f", by {attempt.settled_by.value}" if attempt.settled_by else ""
+            at = f" at {_when(attempt.settled_at)}" if attempt.settled_at else ""
+            yield "  settled", f"{attempt.evidence}{by}{at}", ""
+        if attempt.waits_for:
+            yield "  waits for", attempt.waits_for, ""
+        if attempt.task_id:
+            yield "  task id", attempt.task_id, ""
+            yield "  report", _report_words(told.get(attempt.task_id)), ""
+
+
+def _attempt_words(attempt: AttemptRow) -> str:
+    outcome = "no outcome yet" if attempt.outcome is None else attempt.outcome.value.replace("_", " ")
+    return f"{outcome}: {attempt.reason}" if attempt.reason else outcome
+
+
+def _report_words(told: ToldReport | None) -> str:
+    if told is None:
+        return "none so far"
+    code = f" {told.error_code}" if told.error_code else ""
+    at = f" at {_when(told.received_at)}" if told.received_at else ", without a time that can be read"
+    return f"{told.state.value}{at} (the gateway says 「{told.status}{code}」)"
 
 
 def trace_json(trace: Trace) -> dict[str, Any]:
     """One campaign's knowledge of a number, for machines."""
+    told = {report.task_id: report for report in trace.reports}
+    last = next((attempt.task_id for attempt in reversed(trace.attempts) if attempt.task_id), None)
     return {
         "campaign": trace.campaign,
         "file": trace.file,
@@ -428,28 +528,36 @@ def trace_json(trace: Trace) -> dict[str, Any]:
             {
                 "number": attempt.number,
                 "started": attempt.started_at.isoformat(),
-                "ended": None if attempt.finished_at is None else attempt.finished_at.isoformat(),
+                "ended": _iso(attempt.finished_at),
                 "outcome": None if attempt.outcome is None else attempt.outcome.value,
                 "reason": attempt.reason,
                 "task_id": attempt.task_id,
                 "evidence": attempt.evidence or None,
+                "settled_by": None if attempt.settled_by is None else attempt.settled_by.value,
+                "settled_at": _iso(attempt.settled_at),
+                "waits_for": attempt.waits_for or None,
+                "carried": attempt.number not in trace.omitted_from,
+                "report": None if attempt.task_id is None else _report_json(told.get(attempt.task_id)),
             }
             for attempt in trace.attempts
         ],
-        "task_id": next((attempt.task_id for attempt in reversed(trace.attempts) if attempt.task_id), None),
-        "report": None,
+        "task_id": last,
+        "report": None if last is None else _report_json(told.get(last)),
         "exclusion": trace.exclusion,
         "evidence": next((attempt.evidence for attempt in reversed(trace.attempts) if attempt.evidence), None),
     }
 
 
-def _law_words(finding: Finding) -> str:
-    return ("holds   " if finding.holds else "BROKEN  ") + finding.detail
+def _report_json(told: ToldReport | None) -> dict[str, Any] | None:
+    if told is None:
+        return None
+    return {
+        "state": told.state.value,
+        "status": told.status,
+        "error_code": told.error_code or None,
+        "received": _iso(told.received_at),
+    }
 
 
-def _attempt_words(attempt: AttemptRow) -> str:
-    outcome = "no outcome yet" if attempt.outcome is None else attempt.outcome.value.replace("_", " ")
-    task = f", task {attempt.task_id}" if attempt.task_id else ""
-    why = f": {attempt.reason}" if attempt.reason else ""
-    evidence = f" ({attempt.evidence})" if attempt.evidence else ""
-    return f"attempt {attempt.number} at {_when(attempt.started_at)}: {outcome}{task}{why}{evidence}"
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -104,6 +104,11 @@ class Pool:
         self._held: dict[int, Claim] = {}  # by batch; what nobody has delivered yet
         self._largest = 0  # numbers in a batch, as far as seen
         self._halted = asyncio.Event()
+        self._door = asyncio.Event()  # open, except while somebody wants silence
+        self._door.set()
+        self._under_way = 0  # attempts past the door whose outcome is not on the disk yet
+        self._silence = asyncio.Event()
+        self._silence.set()
 
     async def run(self, *, stop: asyncio.Event, stop_now: asyncio.Event) -> PoolEnd:
         """Send until nothing is left, a reason to pause appears, or `stop`; `stop_now` cuts what is in flight.
@@ -190,30 +195,60 @@ class Pool:
         if self._held.get(claim.batch_id) is claim:  # else the feeder has it again already
             del self._held[claim.batch_id]
 
+    async def silence(self) -> None:
+        """Let nothing more leave, and return when everything under way has its outcome on the disk. Ended by `go_on`."""
+        self._door.clear()
+        await self._silence.wait()
+
+    def go_on(self) -> None:
+        """End a silence."""
+        self._door.set()
+
     async def _attempt(self, claim: Claim, last: bool) -> Settled:
-        settled = await self._hand_over(claim, last)
-        await self._record(settled)
+        async with self._slots:
+            self._recheck(claim)
+            await self._pace.admit(claim.size, unless=self._halted)
+            while not self._door.is_set():
+                await self._door.wait()
+            self._enter()
+            settled = None
+            try:
+                settled = await self._hand_over(claim, last)
+            finally:
+                if settled is None:
+                    self._leave()
+        # The slot is free again before the outcome is on the disk: the disk does not slow the gateway.
+        try:
+            await self._record(settled)
+        finally:
+            self._leave()
         self._on_settled(settled)
         if settled.outcome is _WITHDRAWN:
             raise _Withheld
         return settled
 
     async def _hand_over(self, claim: Claim, last: bool) -> Settled:
-        """Up to the answer. The slot is free again before the outcome is on the disk: the disk does not slow the gateway."""
-        async with self._slots:
+        """From the door to the answer."""
+        await self._breaker.enter()
+        outcome = None
+        try:
             self._recheck(claim)
-            await self._pace.admit(claim.size, unless=self._halted)
-            await self._breaker.enter()
-            outcome = None
-            try:
-                self._recheck(claim)
-                submitted = await self._intend(claim)
-                outcome = await self._submit(submitted)
-                settled = self._settle(submitted, outcome, last)
-                self._judge(settled.decision.pause, outcome)  # now: other intents may share the commit of this outcome
-            finally:
-                self._judge(self._breaker.leave(outcome), outcome)
+            submitted = await self._intend(claim)
+            outcome = await self._submit(submitted)
+            settled = self._settle(submitted, outcome, last)
+            self._judge(settled.decision.pause, outcome)  # now: other intents may share the commit of this outcome
+        finally:
+            self._judge(self._breaker.leave(outcome), outcome)
         return settled
+
+    def _enter(self) -> None:
+        self._under_way += 1
+        self._silence.clear()
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._silence.set()
 
     def _recheck(self, claim: Claim) -> None:
         if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s:
@@ -285,6 +320,7 @@ class Pool:
         if self._end is None:
             self._end = PoolEnd(reason=reason, detail=detail)
         self._halted.set()
+        self._door.set()
         self._breaker.let_go()
 
     async def _sleep_unless_halted(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ not sent, and what fails from there on is in doubt. Source: gateway/protocol.md 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import struct
@@ -42,6 +43,7 @@ CONNECTING_ERRORS = (
 # What aiohttp raises for trouble with the other side. TimeoutError is an OSError, InvalidURL a ValueError.
 EXCHANGE_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
 
+MIDDLEBOX_S = 5.0  # boxes on the way that lose their patience with a silent connection take longer than this
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends a reset and drops what is unsent
 _NO_CEILING = 1e9  # aiohttp rounds timeouts above this many seconds up to whole ones; ours are exact
 
@@ -213,7 +215,7 @@ class HttpGateway:
         except EXCHANGE_ERRORS as exc:
             attempt.give_up()
             if attempt.response is None:
-                return _failure(exc, attempt.writing, self._timeouts)
+                return _failure(exc, attempt.written_for_s, self._timeouts)
         passing("answer read")
         return attempt.exchange(self._clock())
 
@@ -261,7 +263,7 @@ class _Attempt:
     users: dict[int, _Attempt]
     answer_s: float
     limit: asyncio.Timeout | None = None
-    writing: bool = False  # from here on bytes may have left
+    began_s: float | None = None  # on the loop's clock; from then on bytes may have left
     transport: asyncio.Transport | None = None
     descriptor: int = -1
     response: aiohttp.ClientResponse | None = None  # the status line has come
@@ -275,6 +277,11 @@ class _Attempt:
         assert isinstance(request, _Request)
         request.attempt = self
         return await handler(request)
+
+    @property
+    def written_for_s(self) -> float | None:
+        """Seconds since the writing began; None: nothing has left."""
+        return None if self.began_s is None else asyncio.get_running_loop().time() - self.began_s
 
     def unjudged_user(self, conn: Connection) -> _Attempt | None:
         """The attempt whose answer on this connection nobody has judged yet."""
@@ -294,8 +301,8 @@ class _Attempt:
         self.transport, self.descriptor = transport, sock.fileno()
         self.users[self.descriptor] = self
         assert self.limit is not None
-        self.limit.reschedule(asyncio.get_running_loop().time() + self.answer_s)
-        self.writing = True
+        self.began_s = asyncio.get_running_loop().time()
+        self.limit.reschedule(self.began_s + self.answer_s)
 
     async def read(self, response: aiohttp.ClientResponse) -> None:
         """Read the body to its end, or to the limit of size, where the connection is given up."""
@@ -358,13 +365,15 @@ def _established(sock: socket.socket) -> bool:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1  # TCP_ESTABLISHED
 
 
-def _failure(exc: Exception, writing: bool, timeouts: Timeouts) -> TransportFailure:
-    """What an error means for the batch, in words that hold no address.
+def _failure(exc: Exception, written_for_s: float | None, timeouts: Timeouts) -> TransportFailure:
+    """What an error means for the batch, in words that hold no address. `written_for_s`: since we began to write, None: not yet.
 
     Both must say "no": we did not get to the writing, and the error is one that arises before it.
     """
-    sure = not writing and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError))
-    return TransportFailure(sent="no" if sure else "maybe", problem=_in_words(exc, timeouts))
+    sure = written_for_s is None and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError))
+    by_the_other = isinstance(exc, aiohttp.ServerDisconnectedError) or getattr(exc, "errno", None) == errno.ECONNRESET
+    ended_there = by_the_other and written_for_s is not None and written_for_s < MIDDLEBOX_S
+    return TransportFailure(sent="no" if sure else "maybe", problem=_in_words(exc, timeouts), ended_there=ended_there)
 
 
 def _in_words(exc: Exception, timeouts: Timeouts) -> str:

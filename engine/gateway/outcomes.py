@@ -39,10 +39,14 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportFailure:
-    """No status line came. `sent` says whether any byte of the request may have been written; `problem` is in words."""
+    """No status line came. `sent` says whether any byte of the request may have been written; `problem` is in words.
+
+    `ended_there`: the other side ended the conversation, and so soon that it was not a box on the way losing its patience.
+    """
 
     sent: Literal["no", "maybe"]
     problem: str
+    ended_there: bool = False
 
 
 def outcome_of(
@@ -51,12 +55,14 @@ def outcome_of(
     """The row of the table. `answered_before`: the application has answered at this path in this run; `batch_size` in numbers."""
     if isinstance(exchange, TransportFailure):
         kind = OutcomeKind.NOT_SENT if exchange.sent == "no" else OutcomeKind.IN_DOUBT
-        return Outcome(kind=kind, reason=exchange.problem)
+        return Outcome(kind=kind, reason=exchange.problem, may_land_late=not exchange.ended_there)
+    # Whoever has answered in full does not begin to take the numbers afterwards; a proxy in front of it may still pass them on.
+    answered = exchange.complete and application_spoke(exchange.body)
     if exchange.status == 200:
-        return replace(_of_body(exchange, profile, batch_size), http_status=200)
+        return replace(_of_body(exchange, profile, batch_size), http_status=200, may_land_late=not answered)
     if not application_spoke(exchange.body) and (outcome := _of_status(exchange, answered_before)) is not None:
         return outcome
-    return _doubt_by_status(exchange, profile, batch_size)
+    return replace(_doubt_by_status(exchange, profile, batch_size), may_land_late=not answered)
 
 
 def application_spoke(body: bytes) -> bool:

@@ -11,7 +11,6 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
+from engine.clock import SteadyClock, boot_id
 from engine.errors import JournalError
 from engine.journal import writes
 from engine.journal.faults import journal_error
@@ -31,10 +31,11 @@ from engine.journal.store import Reader, SqlJournal
 BUSY_S = 2.0
 
 
-async def open_journal(path: Path, *, busy_s: float = BUSY_S) -> SqlJournal:
+async def open_journal(path: Path, *, busy_s: float = BUSY_S, clock: SteadyClock | None = None) -> SqlJournal:
     """Own the journal at `path`, creating or migrating it first. What an earlier owner left half done is put in order.
 
-    A foreign program that writes to the file is waited for up to `busy_s` seconds a statement.
+    A foreign program that writes to the file is waited for up to `busy_s` seconds a statement. `clock` is made to go on where
+    the last owner's was.
     Raises JournalBusy (with the owner's pid), SchemaMismatch, JournalError.
     """
     _make_folder(path)
@@ -47,17 +48,19 @@ async def open_journal(path: Path, *, busy_s: float = BUSY_S) -> SqlJournal:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         undo.callback(thread.shutdown)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        epoch = await asyncio.get_running_loop().run_in_executor(thread, _put_in_order, writer, path, owner)
+        epoch = await asyncio.get_running_loop().run_in_executor(
+            thread, _put_in_order, writer, path, owner, clock or SteadyClock()
+        )
         undo.pop_all()
     return SqlJournal(writer, thread, _reading_engine(path), owner=owner, epoch=epoch, lock=lock)
 
 
-def _put_in_order(writer: Engine, path: Path, owner: str) -> int:
+def _put_in_order(writer: Engine, path: Path, owner: str, clock: SteadyClock) -> int:
     """Bring the schema up to date and become the owner. Returns the new epoch."""
     try:
         bring_up_to_date(writer, path)
         with writer.begin() as connection:
-            return writes.take_over(connection, name=owner, now=datetime.now(UTC))
+            return writes.take_over(connection, name=owner, clock=clock, boot_id=boot_id())
     except SQLAlchemyError as error:
         raise journal_error(error) from error
 

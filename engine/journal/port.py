@@ -132,7 +132,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRow:
-    """A batch as the audit sees it. `lines[i]` is the line `mobiles[i]` stands on."""
+    """A batch as the audit sees it. `lines[i]` is the line `mobiles[i]` stands on.
+
+    `omitted` of its numbers were left out last, because they had opted out: all of them where it was cancelled for that.
+    """
 
     seq: int
     state: BatchState
@@ -140,11 +143,15 @@ class BatchRow:
     attempts: int
     mobiles: list[str]
     lines: list[int]
+    omitted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
-    """An attempt as the audit sees it. `evidence` is "" where no doubt was ended, `charge` None where nothing was entered."""
+    """An attempt as the audit sees it. `evidence` is "" where no doubt was ended, `charge` None where nothing was entered.
+
+    `omitted` are the numbers of its batch that it did not carry; `waits_for` says why its doubt is still open.
+    """
 
     seq: int  # of its batch
     number: int
@@ -158,11 +165,69 @@ class AttemptRow:
     success_counts: int | None
     evidence: str
     charge: Decimal | None
+    omitted: tuple[str, ...] = ()
+    settled_by: SettledBy | None = None
+    settled_at: datetime | None = None
+    waits_for: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """In doubt, and nothing has said yet what became of it."""
+        return self.outcome is OutcomeKind.IN_DOUBT and not self.evidence
+
+    @property
+    def was_taken(self) -> bool:
+        """The gateway took it: it said so, or the evidence does."""
+        return self.outcome is OutcomeKind.ACCEPTED or self.evidence.startswith("taken:")
+
+    @property
+    def was_settled_not_taken(self) -> bool:
+        """It was in doubt, and the evidence says that the gateway did not take it."""
+        return self.evidence.startswith("not taken:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReports:
+    """The mobiles that reports under one task id name. `attempt` (batch seq, number) has that id, None: none has."""
+
+    task_id: str
+    mobiles: list[str]
+    attempt: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOutSpan:
+    """From when to when a number was opted out; `removed_at` None: it still is."""
+
+    mobile: str
+    at: datetime
+    removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """An attempt of the account that was charged, or may have been. `segments` are those of its text.
+
+    `charge` was entered for the time `at`; both None while nobody knows. `finished_at` None: in flight.
+    """
+
+    campaign: str
+    seq: int
+    number: int
+    size: int
+    segments: int
+    started_at: datetime
+    finished_at: datetime | None
+    in_doubt: bool  # its answer was lost, whatever was found out later
+    may_land_late: bool
+    charge: Decimal | None
+    at: datetime | None
+    settled_by: SettledBy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditView:
-    """One campaign, whole: what the audit needs."""
+    """One campaign, whole: what the audit needs, from one moment."""
 
     rows: int
     extra: int
@@ -170,16 +235,30 @@ class AuditView:
     batches: list[BatchRow]
     attempts: list[AttemptRow]
     segments: int
+    reports: list[TaskReports] = field(default_factory=list)  # under the campaign's task ids
+    orphans: list[TaskReports] = field(default_factory=list)  # under ids nobody has, received since the campaign began
+    nameless: list[list[str]] = field(default_factory=list)  # what each attempt carried that an orphan may belong to
+    opt_outs: list[OptOutSpan] = field(default_factory=list)  # of the account
+    readings: list[StretchReading] = field(default_factory=list)  # of the account, from the campaign's first on
+    spendings: list[Spending] = field(default_factory=list)  # of the account, as far as they reach into these readings
+    account_charged: Decimal = Decimal(0)  # by everything in this journal
+    elsewhere: list[str] = field(default_factory=list)  # comma-joined numbers that other campaigns may have sent to
 
     @property
     def state_of(self) -> dict[int, BatchState]:
         """The state of every batch, by its seq."""
         return {batch.seq: batch.state for batch in self.batches}
 
-    def doubtful_points(self, price: Decimal) -> Decimal:
-        """What the batches in doubt (or being submitted) would cost if all of them were taken."""
-        open_states = (BatchState.IN_DOUBT, BatchState.SUBMITTING)
-        return sum((batch.size for batch in self.batches if batch.state in open_states), 0) * self.segments * price
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldReport:
+    """What the gateway reported of one number under one task id."""
+
+    task_id: str
+    state: ReportState
+    status: str
+    error_code: str
+    received_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +271,21 @@ class Trace:
     state: str  # of its batch, or "excluded"
     batch: int | None = None
     attempts: list[AttemptRow] = field(default_factory=list)
+    omitted_from: frozenset[int] = frozenset()  # the attempts (their numbers) that went without this number
+    reports: list[ToldReport] = field(default_factory=list)  # under the task ids of these attempts
     exclusion: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortBatch:
+    """An accepted batch of which the gateway counted `lacking` numbers fewer than it carried.
+
+    `unreported` are those without any report, once none is waited for any more; None until then.
+    """
+
+    seq: int
+    lacking: int
+    unreported: tuple[str, ...] | None
 
 
 class Journal(Protocol):
@@ -425,6 +518,14 @@ class SettlingJournal(Protocol):
 
     async def saw_short_count(self, account: str) -> bool:
         """Whether an answer of this account ever counted fewer numbers than the request held."""
+        ...
+
+    async def segments_of(self, batch_id: int) -> int:
+        """The segments of the text of a batch."""
+        ...
+
+    async def first_emptied(self, account: str, *, since: datetime) -> datetime | None:
+        """When the account's report queue was first found empty after that time."""
         ...
 
     async def nameless(self, account: str) -> list[Nameless]:

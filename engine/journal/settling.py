@@ -12,8 +12,17 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.journal.commits import Commits
-from engine.journal.port import AccountStretch, Nameless, OpenDoubt, SettledBy, Settling, StretchAttempt, StretchReading
-from engine.journal.schema import attempt, batch, campaign, entry, message
+from engine.journal.port import (
+    AccountStretch,
+    Nameless,
+    OpenDoubt,
+    PollKind,
+    SettledBy,
+    Settling,
+    StretchAttempt,
+    StretchReading,
+)
+from engine.journal.schema import attempt, batch, campaign, entry, message, poll
 from engine.model import BatchState, CampaignState, OutcomeKind
 
 LONGEST_REQUEST = timedelta(minutes=15)
@@ -60,6 +69,8 @@ class SettlingLooks(ABC):
     async def account_stretch(self, account: str, *, since: datetime, patience: timedelta) -> AccountStretch:
         """Everything that may have changed the balance since then; doubts also from as long before as patience reaches."""
         charged = (entry.c.batch_id == attempt.c.batch_id) & (entry.c.attempt_number == attempt.c.number)
+        # What the balance once showed to be charged before is not a candidate for what is missing afterwards.
+        charged_before = (attempt.c.settled_by == SettledBy.BALANCE.value) & (entry.c.at < since)
         reaches_in = or_(
             attempt.c.outcome.is_(None),
             (attempt.c.outcome == OutcomeKind.ACCEPTED.value) & (attempt.c.finished_at >= since),
@@ -73,6 +84,7 @@ class SettlingLooks(ABC):
             .join(message, and_(message.c.campaign_id == batch.c.campaign_id, message.c.seq == batch.c.message_seq))
             .outerjoin(entry, charged)
             .where(attempt.c.account == account, attempt.c.started_at >= since - patience - LONGEST_REQUEST, reaches_in)
+            .where(func.coalesce(~charged_before, True))
         )
         rows_of_readings = select(entry).where(
             entry.c.account == account, entry.c.kind == "reading", entry.c.at >= since
@@ -107,6 +119,28 @@ class SettlingLooks(ABC):
         )
         async with self._look() as connection:
             return [_nameless(row) for row in await connection.execute(query)]
+
+    async def segments_of(self, batch_id: int) -> int:
+        """The segments of the text of a batch."""
+        of_text = and_(message.c.campaign_id == batch.c.campaign_id, message.c.seq == batch.c.message_seq)
+        query = select(message.c.segments).join(batch, of_text).where(batch.c.id == batch_id)
+        async with self._look() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
+    async def first_emptied(self, account: str, *, since: datetime) -> datetime | None:
+        """When the account's report queue was first found empty after that time."""
+        query = select(func.min(poll.c.answered_at)).where(
+            poll.c.account == account,
+            poll.c.kind == PollKind.REPORT.value,
+            poll.c.asked_at >= since,
+            poll.c.records == 0,
+            poll.c.said == "",
+            poll.c.problem == "",
+            poll.c.complete.is_(True),
+        )
+        async with self._look() as connection:
+            found: datetime | None = (await connection.execute(query)).scalar()
+            return found
 
 
 def _open_doubt(row: Row[Any]) -> OpenDoubt:

@@ -19,13 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from engine.journal import writes
+from engine.journal.audits import AuditLooks
 from engine.journal.commits import Commits
 from engine.journal.faults import journal_error
 from engine.journal.lock import OwnerLock
 from engine.journal.port import (
-    AttemptRow,
-    AuditView,
-    BatchRow,
     CampaignCounts,
     CampaignRecord,
     Draft,
@@ -34,12 +32,10 @@ from engine.journal.port import (
     SourceRecord,
     Submitted,
     Tally,
-    Trace,
 )
 from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, source
 from engine.journal.settling import LONGEST_REQUEST, SettlingLooks, SettlingWrites
 from engine.journal.tracking import TrackingLooks, TrackingWrites
-from engine.lines import unpack_lines
 from engine.model import (
     Balance,
     BatchState,
@@ -52,11 +48,10 @@ from engine.model import (
     OutcomeKind,
     PauseReason,
     PlannedBatch,
-    RefusalKind,
 )
 
 
-class Reader(TrackingLooks, SettlingLooks):
+class Reader(TrackingLooks, SettlingLooks, AuditLooks):
     """The looks into a journal, through connections that cannot write."""
 
     def __init__(self, reader: AsyncEngine) -> None:
@@ -144,63 +139,6 @@ class Reader(TrackingLooks, SettlingLooks):
                 shortfall=int(short.scalar_one()),
                 reasons={(BatchState(state), reason): int(size) for state, reason, size in why},
             )
-
-    async def audit_view(self, campaign_id: int) -> AuditView:
-        """The whole campaign for the audit, from one consistent look."""
-        async with self._look() as connection:
-            mine = (await connection.execute(select(campaign).where(campaign.c.id == campaign_id))).one()
-            lines = await connection.execute(select(exclusion.c.line).where(exclusion.c.campaign_id == campaign_id))
-            segments = select(func.max(message.c.segments)).where(message.c.campaign_id == campaign_id)
-            batches = await connection.execute(
-                select(batch).where(batch.c.campaign_id == campaign_id).order_by(batch.c.seq)
-            )
-            return AuditView(
-                rows=mine.rows,
-                extra=mine.extra,
-                excluded_lines=list(lines.scalars()),
-                batches=[_batch_row(row) for row in batches],
-                attempts=await _attempt_rows(connection, attempt.c.campaign_id == campaign_id),
-                segments=(await connection.execute(segments)).scalar() or 1,
-            )
-
-    async def traces(self, mobile: str, raws: Sequence[str]) -> list[Trace]:
-        """Where one number stands in every campaign. `raws`: how it may be written in an excluded cell."""
-        async with self._look() as connection:
-            held = await connection.execute(
-                select(batch, campaign.c.name, source.c.path)
-                .join(campaign, campaign.c.id == batch.c.campaign_id)
-                .outerjoin(source, source.c.campaign_id == campaign.c.id)
-                .where(batch.c.mobiles.contains(mobile, autoescape=True), campaign.c.state != "planning")
-                .order_by(campaign.c.id, batch.c.seq)
-            )
-            found = [
-                Trace(
-                    campaign=row.name,
-                    file=row.path or "",
-                    line=unpack_lines(row.lines)[row.mobiles.split(",").index(mobile)],
-                    state=row.state,
-                    batch=row.seq,
-                    attempts=await _attempt_rows(connection, attempt.c.batch_id == row.id),
-                )
-                for row in held.all()
-            ]
-            left_out = await connection.execute(
-                select(exclusion, campaign.c.name, source.c.path)
-                .join(campaign, campaign.c.id == exclusion.c.campaign_id)
-                .outerjoin(source, source.c.campaign_id == campaign.c.id)
-                .where(exclusion.c.raw.in_(raws), campaign.c.state != "planning")
-                .order_by(campaign.c.id, exclusion.c.line)
-            )
-            return found + [
-                Trace(
-                    campaign=row.name,
-                    file=row.path or "",
-                    line=row.line,
-                    state="excluded",
-                    exclusion=f"{row.reason}: {row.detail}",
-                )
-                for row in left_out
-            ]
 
     async def readings(self, account: str, *, campaign_id: int | None = None) -> list[Reading]:
         """The account's balance readings in order, each with the charges since the one before.
@@ -355,45 +293,6 @@ class SqlJournal(Reader, TrackingWrites, SettlingWrites):
     ) -> None:
         """Enter a balance reading of the account, asked for at `asked_at` and answered at `balance.at`."""
         await self._commits.do(writes.record_readings, (account, balance, campaign_id, asked_at))
-
-
-def _batch_row(row: Row[Any]) -> BatchRow:
-    return BatchRow(
-        seq=row.seq,
-        state=BatchState(row.state),
-        size=row.size,
-        attempts=row.attempts,
-        mobiles=row.mobiles.split(","),
-        lines=unpack_lines(row.lines),
-    )
-
-
-async def _attempt_rows(connection: AsyncConnection, where: ColumnElement[bool]) -> list[AttemptRow]:
-    charged = (entry.c.batch_id == attempt.c.batch_id) & (entry.c.attempt_number == attempt.c.number)
-    rows = await connection.execute(
-        select(attempt, batch.c.seq, entry.c.points)
-        .join(batch, batch.c.id == attempt.c.batch_id)
-        .outerjoin(entry, charged)
-        .where(where)
-        .order_by(attempt.c.batch_id, attempt.c.number)
-    )
-    return [
-        AttemptRow(
-            seq=row.seq,
-            number=row.number,
-            size=row.size,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            outcome=None if row.outcome is None else OutcomeKind(row.outcome),
-            refusal=None if row.refusal is None else RefusalKind(row.refusal),
-            reason=row.reason or "",
-            task_id=row.task_id,
-            success_counts=row.success_counts,
-            evidence=row.evidence or "",
-            charge=row.points,
-        )
-        for row in rows
-    ]
 
 
 async def _charged(connection: AsyncConnection, where: ColumnElement[bool]) -> Decimal:

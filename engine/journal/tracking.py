@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, literal_column, null, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, case, func, insert, literal_column, null, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,8 +37,10 @@ from engine.journal.port import (
     ReplyLine,
     ReplyRecord,
     ReportLine,
+    ShortBatch,
 )
 from engine.journal.schema import attempt, batch, campaign, microseconds, opt_out, poll, reply, report
+from engine.journal.settling import WAS_TAKEN
 from engine.model import OutcomeKind
 
 ENDED_DURING_POLL = "the process ended before the answer was kept"
@@ -266,11 +268,11 @@ class TrackingLooks(ABC):
         """A connection that reads."""
 
     async def delivery(self, campaign_id: int, *, overdue_before: datetime | None = None) -> Delivery:
-        """Accepted recipients by their final report. Without one they are overdue when accepted before `overdue_before`.
+        """Recipients the gateway took by their final report. Without one they are overdue when taken before `overdue_before`.
 
         A report counts for a number that the attempt with its task id carried, and for no other.
         """
-        carried = (attempt.c.campaign_id == campaign_id) & (attempt.c.outcome == OutcomeKind.ACCEPTED.value)
+        carried = (attempt.c.campaign_id == campaign_id) & WAS_TAKEN
         told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
         reported = (
             select(
@@ -303,6 +305,32 @@ class TrackingLooks(ABC):
                     overdue -= count
         delivered, undelivered = (final[state] for state in _FINAL)
         return Delivery(delivered=delivered, undelivered=undelivered, overdue=overdue)
+
+    async def shortfall(self, campaign_id: int, *, overdue_before: datetime | None = None) -> list[ShortBatch]:
+        """The accepted batches of which the gateway counted fewer numbers than they carried, in order.
+
+        Whom it left out, its reports tell in time: of a batch answered before `overdue_before`, those without any report.
+        """
+        told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
+        reported = select(func.aggregate_strings(report.c.mobile, ",")).where(told).scalar_subquery()
+        query = (
+            select(batch.c.seq, batch.c.mobiles, attempt, reported.label("reported"))
+            .join(batch, batch.c.id == attempt.c.batch_id)
+            .where(attempt.c.campaign_id == campaign_id, attempt.c.outcome == OutcomeKind.ACCEPTED.value)
+            .where(attempt.c.success_counts < attempt.c.size)
+            .order_by(batch.c.seq, attempt.c.number)
+        )
+        async with self._look() as connection:
+            return [
+                ShortBatch(
+                    seq=row.seq,
+                    lacking=row.size - row.success_counts,
+                    unreported=_unreported(row)
+                    if overdue_before is not None and row.finished_at < overdue_before
+                    else None,
+                )
+                for row in await connection.execute(query)
+            ]
 
     async def orphans(self, account: str) -> list[Orphan]:
         """The reports whose task id no attempt of the account has."""
@@ -457,6 +485,11 @@ class TrackingWrites:
     async def remove_opt_outs(self, account: str, mobiles: Sequence[str], *, at: datetime) -> int:
         """Take opt-outs back. Returns how many there were."""
         return await self._commits.do(remove_opt_outs, (account, mobiles, at))
+
+
+def _unreported(row: Row[Any]) -> tuple[str, ...]:
+    told = {*(row.reported or "").split(","), *row.omitted.split(",")}
+    return tuple(mobile for mobile in row.mobiles.split(",") if mobile not in told)
 
 
 _UNREAD = (poll.c.outcome == PollOutcome.ANSWERED.value) & poll.c.applied_at.is_(None)

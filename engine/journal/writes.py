@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select,
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
+from engine.clock import SteadyClock
 from engine.errors import ClaimLost, JournalError, PlanError
 from engine.journal.bulk import Bulk
 from engine.journal.port import Draft, PlanTotals, Submitted
@@ -43,7 +44,9 @@ from engine.model import (
     PauseReason,
     PlannedBatch,
 )
+from engine.telemetry import logger
 
+_NOTABLE = timedelta(seconds=2)
 ENDED_BEFORE_ANSWER = "the process ended before the answer was stored"
 
 _HELD = (BatchState.CLAIMED, BatchState.SUBMITTING)
@@ -482,10 +485,22 @@ def record_readings(
     return [None] * len(readings)
 
 
-def take_over(connection: Connection, *, name: str, now: datetime) -> int:
-    """Become the owner: bump the epoch, discard half a planning, free the claims and doubt what was being submitted."""
+def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id: str) -> int:
+    """Become the owner: bump the epoch, discard half a planning, free the claims and doubt what was being submitted.
+
+    `clock` is set to go on where the last owner's was.
+    """
     last = (connection.execute(select(owner.c.epoch))).scalar() or 0
-    row = {"id": 1, "name": name, "epoch": last + 1, "since": now}
+    _go_on_with(connection, clock, boot_id)
+    now = clock()
+    row = {
+        "id": 1,
+        "name": name,
+        "epoch": last + 1,
+        "since": now,
+        "boot_id": boot_id,
+        "booted_at": clock.booted_at,
+    }
     # PostgreSQL's form of "insert or update" compiles on both databases.
     upsert = postgresql.insert(owner).values(row)
     connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
@@ -507,6 +522,30 @@ def take_over(connection: Connection, *, name: str, now: datetime) -> int:
     )
     lose_open_polls(connection, now=now)
     return last + 1
+
+
+def _go_on_with(connection: Connection, clock: SteadyClock, boot_id: str) -> None:
+    """Patience is counted across restarts: while doubts are open, somebody who sets the machine's clock must not shorten it.
+
+    In the same boot the seconds that passed are known. After another boot there is only the wall clock, which at least never
+    goes back behind what is written here.
+    """
+    doubtful = or_(
+        attempt.c.outcome.is_(None), (attempt.c.outcome == OutcomeKind.IN_DOUBT.value) & attempt.c.evidence.is_(None)
+    )
+    waits = connection.execute(select(attempt.c.batch_id).where(doubtful).limit(1)).first() is not None
+    before = connection.execute(select(owner.c.boot_id, owner.c.booted_at)).first()
+    moved = timedelta(0)
+    if waits and boot_id and before is not None and before.boot_id == boot_id and before.booted_at is not None:
+        moved = clock.follow(before.booted_at)
+    for latest in (select(func.max(entry.c.at)), select(func.max(attempt.c.started_at))):
+        if (at := connection.execute(latest).scalar()) is not None:
+            moved += clock.not_before(at)
+    if abs(moved) > _NOTABLE:
+        logger.warning(
+            "the machine's clock was set; times go on from the journal's",
+            extra={"seconds": round(moved.total_seconds())},
+        )
 
 
 def _expect(found: int, wanted: int, seq: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +12,34 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from engine.journal.port import AttemptRow, AuditView, Reading
-from engine.ledger.points import ZERO, Points
+from engine.journal.port import AttemptRow, AuditView, SettledBy
+from engine.ledger.doubles import BY, doubles, masked
+from engine.ledger.evidence import amount
+from engine.ledger.reckoning import Reckoning, Unexplained
 from engine.model import BatchState, OutcomeKind, RefusalKind
 
 _SHOWN = 3  # examples of what is wrong
+_NEIGHBOURS = 6  # answered batches around one without reports
+_NEIGHBOURS_TOLD = 3  # of which so many must have theirs
+
+_HANDED_OVER = (BatchState.ACCEPTED, BatchState.REFUSED, BatchState.IN_DOUBT, BatchState.SUBMITTING)
+_MAY_BE_TAKEN = (BatchState.ACCEPTED, BatchState.IN_DOUBT, BatchState.SUBMITTING)
 
 
 class Law(StrEnum):
     """What is promised."""
 
     CONSERVATION = "conservation"  # every row is in exactly one bucket
-    ONCE = "once"  # nobody is in two live batches, and nothing is handed over again that may have been taken
+    ONCE = (
+        "once"  # nobody is in two live batches, nothing goes again that may have been taken, nobody is reported twice
+    )
     INTENT_FIRST = "intent_first"  # whatever was handed over was written down before
     COVERED = (
         "covered"  # accepted here means a valid answer or evidence; and with the gateway's truth: all of it is known
     )
     POINTS = "points"  # opening + top-ups - charges = closing + unexplained
-    EVIDENCE = "evidence"  # a doubt ends by evidence, and the evidence is kept
+    EVIDENCE = "evidence"  # a doubt ends by evidence, and the evidence is kept, with who says so and when
+    OPT_OUTS = "opt_outs"  # nothing goes to anybody who had opted out when it began
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +55,32 @@ class Finding:
         return {"law": self.law.value, "holds": self.holds, "detail": self.detail}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What a simulator says: how often it accepted each mobile, and what it charged in all."""
+
+    mobiles: Mapping[str, int]
+    charges: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """A batch that breaks no law and that a person should look at."""
+
+    seq: int
+    attempt: int
+    settled_by: SettledBy
+    words: str
+
+    def as_json(self) -> dict[str, Any]:
+        """An element of the audit's `flags`."""
+        return {"batch": self.seq, "attempt": self.attempt, "settled_by": self.settled_by.value, "words": self.words}
+
+
 def audit(
-    view: AuditView,
-    points: Points,
-    *,
-    price: Decimal,
-    truth: Mapping[str, int] | None = None,
-    truth_charges: Decimal | None = None,
+    view: AuditView, reckoning: Reckoning, *, exclusive: bool = True, truth: Truth | None = None
 ) -> list[Finding]:
-    """Check every law of one campaign. `price`: points for a segment. `truth`: how often a simulator accepted each mobile,
-    `truth_charges` what it charged in all."""
-    doubtful = view.doubtful_points(price)
+    """Check every law of one campaign. `exclusive`: nobody else spends from the account."""
     checks = (
         (
             Law.CONSERVATION,
@@ -63,9 +89,10 @@ def audit(
         ),
         (Law.ONCE, _once(view), f"{sum(b.size for b in view.batches):,} recipients, each in one batch"),
         (Law.INTENT_FIRST, _intent_first(view), f"{len(view.attempts):,} attempts, each written down before it began"),
-        (Law.COVERED, _covered(view, truth), "accepted only by a valid answer or evidence"),
-        (Law.POINTS, _points(view, points, doubtful, truth_charges), _points_words(points)),
-        (Law.EVIDENCE, _evidence(view), "every doubt is open, or ended by evidence"),
+        (Law.COVERED, _covered(view, truth), _covered_words(view, truth)),
+        (Law.POINTS, _points(view, reckoning, exclusive, truth), _points_words(reckoning, exclusive)),
+        (Law.EVIDENCE, _evidence(view), _evidence_words(view)),
+        (Law.OPT_OUTS, _opt_outs(view), f"{len(view.opt_outs):,} opt-outs, none sent to afterwards"),
     )
     return [_finding(law, list(problems), fine) for law, problems, fine in checks]
 
@@ -99,6 +126,9 @@ def _lines_without_bucket(view: AuditView) -> list[int]:
     return sorted(set(range(min(held), max(held) + 1)) - held) if held else []
 
 
+# -- once ----------------------------------------------------------------------------------------------------------
+
+
 def _once(view: AuditView) -> Iterator[str]:
     where: dict[str, int] = {}
     for batch in view.batches:
@@ -106,14 +136,44 @@ def _once(view: AuditView) -> Iterator[str]:
             continue
         for mobile in batch.mobiles:
             if (other := where.setdefault(mobile, batch.seq)) != batch.seq:
-                yield f"{_masked(mobile)} is in batch {other} and in batch {batch.seq}"
+                yield f"{masked(mobile)} is in batch {other} and in batch {batch.seq}"
         for mobile, times in Counter(batch.mobiles).items() if len(set(batch.mobiles)) < len(batch.mobiles) else ():
             if times > 1:
-                yield f"{_masked(mobile)} is {times} times in batch {batch.seq}"
+                yield f"{masked(mobile)} is {times} times in batch {batch.seq}"
     for seq, attempts in _by_batch(view).items():
         for before, after in pairwise(attempts):
             if not _surely_not_taken(before):
-                yield f"batch {seq} was handed over again (attempt {after.number}) after an attempt that was {before.outcome}"
+                yield f"batch {seq} was handed over again (attempt {after.number}) after an attempt that was {_came_to(before)}"
+    for row in view.attempts:
+        if row.was_settled_not_taken and row.task_id is not None:
+            yield (
+                f"attempt {row.number} of batch {row.seq} was settled{_by(row)} as not taken, and its answer came after all:"
+                f" task id {row.task_id}"
+            )
+    yield from doubles(view)
+
+
+def _surely_not_taken(attempt: AttemptRow) -> bool:
+    if attempt.outcome in (OutcomeKind.NOT_SENT, OutcomeKind.NOT_TAKEN):
+        return True
+    if attempt.outcome is OutcomeKind.REFUSED:
+        return attempt.refusal in (RefusalKind.ACCOUNT, RefusalKind.BALANCE)
+    return attempt.was_settled_not_taken
+
+
+def _came_to(attempt: AttemptRow) -> str:
+    if attempt.outcome is None:
+        return "still under way"
+    if attempt.outcome is OutcomeKind.IN_DOUBT and attempt.was_taken:
+        return f"settled{_by(attempt)} as taken"
+    return attempt.outcome.value.replace("_", " ")
+
+
+def _by(attempt: AttemptRow) -> str:
+    return "" if attempt.settled_by is None else f" by {BY[attempt.settled_by]}"
+
+
+# -- intent first --------------------------------------------------------------------------------------------------
 
 
 def _intent_first(view: AuditView) -> Iterator[str]:
@@ -122,79 +182,229 @@ def _intent_first(view: AuditView) -> Iterator[str]:
         numbers = [attempt.number for attempt in attempts.get(batch.seq, [])]
         if numbers != list(range(1, batch.attempts + 1)):
             yield f"batch {batch.seq} counts {batch.attempts} attempts, and {len(numbers)} are written down"
-        handed_over = batch.state in (
-            BatchState.ACCEPTED,
-            BatchState.REFUSED,
-            BatchState.IN_DOUBT,
-            BatchState.SUBMITTING,
-        )
-        if handed_over and not numbers:
+        if batch.state in _HANDED_OVER and not numbers:
             yield f"batch {batch.seq} is {batch.state.value} without any attempt"
     for attempt in view.attempts:
         if attempt.finished_at is not None and attempt.finished_at < attempt.started_at:
             yield f"attempt {attempt.number} of batch {attempt.seq} ended before it began (a clock that jumped?)"
 
 
-def _covered(view: AuditView, truth: Mapping[str, int] | None) -> Iterator[str]:
+# -- covered -------------------------------------------------------------------------------------------------------
+
+
+def _covered(view: AuditView, truth: Truth | None) -> Iterator[str]:
     attempts = _by_batch(view)
     for batch in view.batches:
-        last = attempts.get(batch.seq, [None])[-1]
-        if batch.state is BatchState.ACCEPTED and (last is None or not (_answered(last) or last.evidence)):
+        rows = attempts.get(batch.seq, [])
+        if batch.state is BatchState.ACCEPTED and not (rows and _has_proof(rows[-1])):
             yield f"batch {batch.seq} is accepted without a valid answer or evidence"
-    if truth is None:
-        return
-    states = {mobile: batch.state for batch in view.batches for mobile in batch.mobiles}
-    for mobile, times in truth.items():
-        if mobile not in states:
-            continue  # another campaign's
-        if times > 1:
-            yield f"the gateway accepted {_masked(mobile)} {times} times"
-        if states[mobile] not in (BatchState.ACCEPTED, BatchState.IN_DOUBT, BatchState.SUBMITTING):
-            yield f"the gateway accepted {_masked(mobile)}, which is {states[mobile].value} here"
-    for mobile, state in states.items():
-        if state is BatchState.ACCEPTED and mobile not in truth and not _short(view):
-            yield f"{_masked(mobile)} is accepted here and not at the gateway"
+        if batch.state is not BatchState.ACCEPTED:
+            for row in rows:
+                if row.was_taken:
+                    how = "answered" if row.outcome is OutcomeKind.ACCEPTED else f"settled{_by(row)}"
+                    yield f"attempt {row.number} of batch {batch.seq} was taken ({how}), and the batch is {batch.state.value} here"
+    if truth is not None:
+        yield from _against(truth.mobiles, view, attempts)
 
 
-def _points(view: AuditView, points: Points, doubtful: Decimal, truth_charges: Decimal | None) -> Iterator[str]:
-    for interval in points.intervals:
-        if 0 <= interval.unexplained <= doubtful:
-            continue  # an answer that was lost after the gateway had charged it
-        word = "missing" if interval.unexplained > 0 else "too many"
-        yield f"{abs(interval.unexplained):,f} points {word} between {_when(interval.begin)} and {_when(interval.end)}"
+def _has_proof(attempt: AttemptRow) -> bool:
+    return attempt.was_taken and (attempt.outcome is not OutcomeKind.ACCEPTED or attempt.task_id is not None)
+
+
+def _against(truth: Mapping[str, int], view: AuditView, attempts: Mapping[int, list[AttemptRow]]) -> Iterator[str]:
+    """Compare with what the gateway accepted, less what other campaigns of the account sent to the same people."""
+    others = Counter(mobile for joined in view.elsewhere for mobile in joined.split(","))
+    for batch in view.batches:
+        if batch.state is BatchState.SPLIT:
+            continue
+        last = attempts.get(batch.seq, [None])[-1]
+        omitted = set() if last is None else set(last.omitted)
+        absent = []
+        for mobile in batch.mobiles:
+            times = truth.get(mobile, 0) - others[mobile]
+            if times > 1:
+                yield f"the gateway accepted {masked(mobile)} {times} times (batch {batch.seq})"
+            if times > 0 and mobile in omitted:
+                yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, who had opted out and was left out here"
+            elif times > 0 and batch.state not in _MAY_BE_TAKEN:
+                yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, which is {batch.state.value} here"
+            if mobile not in truth and mobile not in omitted:
+                absent.append(mobile)
+        if batch.state is BatchState.ACCEPTED and last is not None and len(absent) > _may_be_absent(last):
+            yield (
+                f"{len(absent):,} of the {last.size:,} numbers of batch {batch.seq} are accepted here and not at the gateway,"
+                f" {masked(absent[0])} the first{_by_evidence(last)}"
+            )
+
+
+def _may_be_absent(attempt: AttemptRow) -> int:
+    """How many numbers of an accepted batch the gateway may have left out. Evidence does not tell the count."""
+    if attempt.outcome is OutcomeKind.IN_DOUBT:
+        return attempt.size - 1
+    return 0 if attempt.success_counts is None else max(0, attempt.size - attempt.success_counts)
+
+
+def _by_evidence(attempt: AttemptRow) -> str:
+    return f"; it was settled{_by(attempt)} as taken" if attempt.outcome is OutcomeKind.IN_DOUBT else ""
+
+
+def _covered_words(view: AuditView, truth: Truth | None) -> str:
+    taken = [row for row in view.attempts if row.was_taken]
+    by_answer = sum(row.outcome is OutcomeKind.ACCEPTED for row in taken)
+    words = f"{len(taken):,} batches accepted: {by_answer:,} by a valid answer, {len(taken) - by_answer:,} by evidence"
+    return words if truth is None else f"{words}; as at the gateway"
+
+
+# -- points --------------------------------------------------------------------------------------------------------
+
+
+def _points(view: AuditView, reckoning: Reckoning, exclusive: bool, truth: Truth | None) -> Iterator[str]:
+    if exclusive:
+        yield from map(_unexplained_words, reckoning.unexplained)
     for attempt in view.attempts:
-        taken = attempt.outcome is OutcomeKind.ACCEPTED or attempt.evidence.startswith("taken")
-        if taken != (attempt.charge is not None):
-            yield f"attempt {attempt.number} of batch {attempt.seq} is {attempt.outcome} and charged {attempt.charge}"
-    charged = sum((attempt.charge for attempt in view.attempts if attempt.charge is not None), ZERO)
-    if truth_charges is not None and not charged <= truth_charges <= charged + doubtful:
-        yield f"the gateway charged {truth_charges:,f} points, {charged:,f} are entered here"
+        if attempt.was_taken and attempt.charge is None:
+            yield f"attempt {attempt.number} of batch {attempt.seq} was taken, and nothing is charged for it"
+        if not attempt.was_taken and attempt.charge is not None:
+            yield (
+                f"attempt {attempt.number} of batch {attempt.seq} was {_came_to(attempt)}, not taken,"
+                f" and {amount(attempt.charge)} points are charged for it"
+            )
+    charged, most = view.account_charged, view.account_charged + reckoning.doubtful
+    if truth is not None and not charged - reckoning.assumed <= truth.charges <= most:
+        yield f"the gateway charged {amount(truth.charges)} points, {amount(charged)} are entered here"
+
+
+def _unexplained_words(each: Unexplained) -> str:
+    points = abs(each.points)
+    are = f"{amount(points)} {'point is' if points == 1 else 'points are'}"
+    what = f"{are} missing" if each.points > 0 else f"{are} more in the balance than the charges leave"
+    return f"{what} between {when(each.begin)} and {when(each.end)}, and nothing of ours explains it"
+
+
+def _points_words(reckoning: Reckoning, exclusive: bool) -> str:
+    if not reckoning.steps:
+        return "the gateway told no balance"
+    opening, closing = reckoning.steps[0].remaining, reckoning.steps[-1].remaining
+    bought = f" + {amount(reckoning.topped_up)} topped up" if reckoning.topped_up else ""
+    sums = f"{amount(opening)}{bought} - {amount(reckoning.charged)} charged = {amount(closing)}"
+    if not reckoning.missing:
+        return f"{sums} + unexplained 0"
+    where = "; ".join(
+        f"{amount(step.missing)} between {when(before.at)} and {when(step.at)}: {step.because}"
+        for before, step in pairwise(reckoning.steps)
+        if step.missing
+    )
+    shared = "" if exclusive else "; the account is shared (exclusive = false), so others may have spent them"
+    return f"{sums} + unexplained {amount(reckoning.missing)} ({where}){shared}"
+
+
+# -- evidence ------------------------------------------------------------------------------------------------------
 
 
 def _evidence(view: AuditView) -> Iterator[str]:
+    states = view.state_of
     for seq, attempts in _by_batch(view).items():
-        state = view.state_of[seq]
-        last = attempts[-1]
-        if last.outcome is OutcomeKind.IN_DOUBT and state is not BatchState.IN_DOUBT and not last.evidence:
-            yield f"batch {seq} was in doubt, is {state.value} now, and nothing says why"
+        for row in attempts:
+            if row.outcome is OutcomeKind.IN_DOUBT:
+                yield from _ended_badly(row, states[seq], is_last=row is attempts[-1])
 
 
-def _surely_not_taken(attempt: AttemptRow) -> bool:
-    if attempt.outcome in (OutcomeKind.NOT_SENT, OutcomeKind.NOT_TAKEN):
-        return True
-    if attempt.outcome is OutcomeKind.REFUSED:
-        return attempt.refusal in (RefusalKind.ACCOUNT, RefusalKind.BALANCE)
-    return attempt.outcome is OutcomeKind.IN_DOUBT and attempt.evidence.startswith("not taken")
+def _ended_badly(row: AttemptRow, state: BatchState, *, is_last: bool) -> Iterator[str]:
+    name = f"attempt {row.number} of batch {row.seq}"
+    if row.is_open:
+        if not is_last or state is not BatchState.IN_DOUBT:
+            yield f"{name} was in doubt, the batch is {state.value} now, and nothing says why"
+        return
+    verdict, _, words = row.evidence.partition(":")
+    if verdict not in ("taken", "not taken"):
+        yield f"the doubt about {name} was ended with words that say neither taken nor not taken"
+    elif not words.strip():
+        yield f"the doubt about {name} was ended as {verdict} without any evidence"
+    if row.settled_by is None:
+        yield f"the doubt about {name} was ended, and nobody is named who says so"
+    if row.settled_at is None:
+        yield f"the doubt about {name} was ended, and nothing says when"
+    if is_last and state is BatchState.IN_DOUBT:
+        yield f"the doubt about {name} was ended as {verdict}, and the batch is still in doubt"
 
 
-def _answered(attempt: AttemptRow) -> bool:
-    return attempt.outcome is OutcomeKind.ACCEPTED and attempt.task_id is not None
-
-
-def _short(view: AuditView) -> bool:
-    return any(
-        attempt.success_counts is not None and attempt.success_counts < attempt.size for attempt in view.attempts
+def _evidence_words(view: AuditView) -> str:
+    doubts = [row for row in view.attempts if row.outcome is OutcomeKind.IN_DOUBT]
+    by = Counter(row.settled_by for row in doubts)
+    return (
+        f"{len(doubts):,} {'doubt' if len(doubts) == 1 else 'doubts'}: {by[SettledBy.REPORT]:,} by reports,"
+        f" {by[SettledBy.BALANCE]:,} by the balance, {by[SettledBy.OPERATOR]:,} by an operator,"
+        f" {sum(row.is_open for row in doubts):,} open"
     )
+
+
+# -- opt-outs ------------------------------------------------------------------------------------------------------
+
+
+def _opt_outs(view: AuditView) -> Iterator[str]:
+    spans = {span.mobile: span for span in view.opt_outs}
+    if not spans:
+        return
+    attempts = _by_batch(view)
+    for batch in view.batches:
+        for mobile in spans.keys() & set(batch.mobiles):
+            span = spans[mobile]
+            for row in attempts.get(batch.seq, []):
+                was_out = span.at < row.started_at and (span.removed_at is None or span.removed_at > row.started_at)
+                if was_out and mobile not in row.omitted:
+                    yield (
+                        f"{masked(mobile)} opted out at {when(span.at)} and is in attempt {row.number} of batch {batch.seq},"
+                        f" begun at {when(row.started_at)}"
+                    )
+
+
+# -- for a person --------------------------------------------------------------------------------------------------
+
+
+def flags(view: AuditView) -> list[Flag]:
+    """Batches that the balance or a person said were taken, and of which no report came though their neighbours have theirs."""
+    told = {each.attempt: len(each.mobiles) for each in view.reports}
+    answered = sorted(row.seq for row in view.attempts if row.outcome is OutcomeKind.ACCEPTED and row.task_id)
+    half_told = {
+        row.seq
+        for row in view.attempts
+        if row.outcome is OutcomeKind.ACCEPTED and 2 * told.get((row.seq, row.number), 0) >= row.size
+    }
+    mobiles = {batch.seq: batch.mobiles for batch in view.batches}
+    unknown = {mobile for each in view.orphans for mobile in each.mobiles}
+    found = []
+    for row in view.attempts:
+        if row.settled_by not in (SettledBy.BALANCE, SettledBy.OPERATOR) or not row.was_taken:
+            continue
+        with_theirs = half_told.intersection(_nearest(answered, row.seq))
+        has_reports = (row.seq, row.number) in told or not unknown.isdisjoint(mobiles[row.seq])
+        if len(with_theirs) >= _NEIGHBOURS_TOLD and not has_reports:
+            found.append(_flag(row, sorted(with_theirs)))
+    return found
+
+
+def _nearest(seqs: Sequence[int], seq: int) -> list[int]:
+    """The few of the sorted `seqs` that are nearest to this one."""
+    at = bisect_left(seqs, seq)
+    return sorted(seqs[max(0, at - _NEIGHBOURS) : at + _NEIGHBOURS], key=lambda other: abs(other - seq))[:_NEIGHBOURS]
+
+
+def _flag(row: AttemptRow, neighbours: list[int]) -> Flag:
+    assert row.settled_by is not None
+    listed = ", ".join(map(str, neighbours))
+    words = (
+        f"batch {row.seq} was settled{_by(row)} as taken, and none of its {row.size:,} numbers has a report,"
+        f" while batches {listed} have theirs"
+    )
+    return Flag(seq=row.seq, attempt=row.number, settled_by=row.settled_by, words=words)
+
+
+def open_doubts(view: AuditView) -> list[AttemptRow]:
+    """The doubts nothing has settled yet, with what they wait for."""
+    return [row for row in view.attempts if row.is_open]
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
 
 
 def _by_batch(view: AuditView) -> dict[int, list[AttemptRow]]:
@@ -204,32 +414,6 @@ def _by_batch(view: AuditView) -> dict[int, list[AttemptRow]]:
     return found
 
 
-def _points_words(points: Points) -> str:
-    if points.opening is None:
-        return "the gateway told no balance"
-    unexplained = points.unexplained or ZERO
-    rest = f", {unexplained:,f} of them by batches in doubt" if unexplained else ", unexplained 0"
-    return f"{points.opening:,f} at the beginning, {points.remaining:,f} now{rest}"
-
-
-def chain_lines(readings: Sequence[Reading]) -> list[str]:
-    """The balance as text: each reading, what was charged since, and what does not add up."""
-    lines, before = [], None
-    for reading in readings:
-        if before is not None and before.remaining is not None and reading.remaining is not None:
-            lines.append(f"  {'-' + format(reading.charged_since_last, ',f'):>14}  charged by accepted answers")
-            gap = before.remaining - reading.charged_since_last - reading.remaining
-            if gap:
-                lines.append(f"  {format(-gap, '+,f'):>14}  UNEXPLAINED, {_when(before.at)} to {_when(reading.at)}")
-        shown = "not told" if reading.remaining is None else format(reading.remaining, ",f")
-        lines.append(f"{shown:>16}  {_when(reading.at)}")
-        before = reading
-    return lines
-
-
-def _when(at: datetime) -> str:
+def when(at: datetime) -> str:
+    """A time for people, where they are."""
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _masked(mobile: str) -> str:
-    return f"{mobile[:3]}****{mobile[7:]}"

@@ -48,6 +48,13 @@ class Collector:
             # Answers overtake each other; the smallest balance is the newest.
             self._lowest = outcome.remaining if self._lowest is None else min(self._lowest, outcome.remaining)
 
+    def note_settled(self, size: int, *, taken: bool, charge: Decimal | None) -> None:
+        """A doubt of `size` numbers has ended; not taken, they will be sent again. It may be older than this run."""
+        self._recipients[BatchState.IN_DOUBT] = max(0, self._recipients[BatchState.IN_DOUBT] - size)
+        if taken:
+            self._recipients[BatchState.ACCEPTED] += size
+            self._charged += charge or ZERO
+
     def progress(self) -> Progress:
         """The figures of this moment."""
         return Progress(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from engine.journal.port import CampaignCounts, CampaignRecord, Delivery, Tally
+from engine.journal.port import CampaignCounts, CampaignRecord, Delivery, ShortBatch, Tally
 from engine.ledger.points import Interval, Points
 from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
 
@@ -31,6 +32,9 @@ class CampaignSummary:
     batches: dict[str, int]
     delivery: Delivery
     shortfall: int
+    left_out: (
+        int | None
+    )  # recipients of short batches without any report, none being waited for; None: too early to say
     words: dict[tuple[BatchState, str], int]  # refusals and doubts in words -> recipients
     opening: Decimal | None
     estimated: Decimal
@@ -92,6 +96,7 @@ def summarise(
     *,
     is_running: bool,
     delivery: Delivery = _NOTHING_REPORTED,
+    short: Sequence[ShortBatch] = (),
 ) -> CampaignSummary:
     """Put a campaign's figures together. `is_running`: a process owns the journal at this moment."""
     state, reasons = _state(record, counts, is_running)
@@ -107,6 +112,7 @@ def summarise(
         batches={word: sum(tally.batches for tally in _tallies(counts, word)) for word in (*_SHOWN, "split")},
         delivery=delivery,
         shortfall=counts.shortfall,
+        left_out=_left_out(short),
         words=counts.reasons,
         opening=points.opening,
         estimated=record.estimated,
@@ -117,6 +123,12 @@ def summarise(
         intervals=points.intervals,
         created_at=record.created_at,
     )
+
+
+def _left_out(short: Sequence[ShortBatch]) -> int | None:
+    """Whom the gateway did not count, as far as reports tell it by now."""
+    told = [batch.unreported for batch in short if batch.unreported is not None]
+    return sum(map(len, told)) if told else None
 
 
 def _state(

@@ -83,22 +83,40 @@ def test_an_error_says_no_only_before_the_writing(kind: type[BaseException]) -> 
     error, before = CASES[kind]
     assert isinstance(error, EXCHANGE_ERRORS)
     assert isinstance(error, Exception)
-    assert _failure(error, False, TIMEOUTS).sent == before
-    assert _failure(error, True, TIMEOUTS).sent == MAYBE
+    assert _failure(error, None, TIMEOUTS).sent == before
+    assert _failure(error, 0.1, TIMEOUTS).sent == MAYBE
 
 
 @pytest.mark.parametrize("kind", CASES, ids=lambda kind: kind.__name__)
 def test_no_address_is_in_the_words(kind: type[BaseException]) -> None:
     error, _ = CASES[kind]
     assert isinstance(error, Exception)
-    words = _failure(error, False, TIMEOUTS).problem
+    words = _failure(error, None, TIMEOUTS).problem
     assert words
     assert "127.0.0.1" not in words
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError(104, "x"), BrokenPipeError(), ValueError("x")])
 def test_python_s_own_errors_never_say_no(error: Exception) -> None:
-    assert _failure(error, False, TIMEOUTS).sent == MAYBE
+    assert _failure(error, None, TIMEOUTS).sent == MAYBE
+
+
+@pytest.mark.parametrize(
+    ("error", "after_s", "ended_there"),
+    [
+        (ConnectionResetError(104, "x"), 0.1, True),
+        (aiohttp.ClientOSError(104, "x"), 0.1, True),  # what aiohttp makes of it
+        (BrokenPipeError(32, "x"), 0.1, False),
+        (aiohttp.ServerDisconnectedError(), 4.9, True),
+        (aiohttp.ServerDisconnectedError(), 30.0, False),  # a box on the way may have lost its patience
+        (TimeoutError(), 0.1, False),
+        (ConnectionResetError(104, "x"), None, False),
+    ],
+)
+def test_only_a_quick_end_from_the_other_side_says_that_nothing_comes_later(
+    error: Exception, after_s: float | None, ended_there: bool
+) -> None:
+    assert _failure(error, after_s, TIMEOUTS).ended_there is ended_there
 
 
 def test_errors_of_the_http_parser_are_caught() -> None:

@@ -79,6 +79,7 @@ def test_success_with_a_task_id_is_accepted() -> None:
         remaining=Decimal(7863),
         http_status=200,
         raw=send_answer(counts="100"),
+        may_land_late=False,
     )
 
 

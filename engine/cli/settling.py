@@ -1,0 +1,80 @@
+"""`settle`: end doubts by evidence, or by the word of the person who runs it."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+from engine.beside import NOT_TAKEN, TAKEN, order_assumption
+from engine.cli import out, pages
+from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
+from engine.cli.exits import AGAIN, OK, code_of_summary
+from engine.cli.progress import showing
+from engine.cli.words import Common
+from engine.errors import PlanError
+from engine.journal.port import OpenDoubt
+from engine.live import Live
+from engine.runtime import Engine, run_in_loop
+
+_SHOWN = 20
+
+
+def settle(campaign: str, common: Common) -> int:
+    """Settle by evidence: reports, and the balance once it is quiet. Exit code 4 when doubts stay open."""
+    settings = _settings(common)
+    live = _announcing(Live(), common)
+
+    async def main() -> int:
+        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+            record = await engine.journal.find_campaign(name=campaign)
+            if record is None:
+                raise PlanError(f"there is no campaign named {campaign!r}; `xinshi status` lists them")
+            with showing(live, _is_lively(common)):
+                summary = await engine.settle(record, live=live, stop=stop)
+            doubts = await engine.journal.open_doubts(engine.account_key, campaign_id=record.campaign_id)
+        if common.json:
+            out.data({**summary.as_json(), "doubts": [_doubt_json(doubt) for doubt in doubts]})
+        elif not common.quiet:
+            out.page(pages.summary_page(summary, words=_same_journal(common)) + _doubts_page(campaign, doubts))
+        return code_of_summary(summary, signal=caught[0] if caught else None)
+
+    return run_in_loop(main())
+
+
+def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: Common) -> int:
+    """Settle one batch by a person's word, which is written down with their name and reason."""
+    if batch is None:
+        raise PlanError("--assume settles one batch: name it with --batch N; `xinshi settle` lists those in doubt")
+    if what not in (TAKEN, NOT_TAKEN):
+        raise PlanError(f"--assume takes taken or not-taken, not {what!r}")
+    if not reason.strip():
+        raise PlanError("--assume wants a --reason: it is kept as the evidence, with your name")
+    settings = _settings(common)
+
+    async def main() -> int:
+        word = await order_assumption(
+            settings, common.account, campaign, seq=batch, what=what, by=getpass.getuser(), reason=reason.strip()
+        )
+        if common.json:
+            out.data({"done": word.done, "words": word.words})
+        else:
+            out.page(word.words + "\n")
+        return OK if word.done else AGAIN
+
+    return run_in_loop(main())
+
+
+def _doubt_json(doubt: OpenDoubt) -> dict[str, Any]:
+    return {"batch": doubt.seq, "recipients": doubt.size, "reason": doubt.reason, "waits_for": doubt.waits_for}
+
+
+def _doubts_page(campaign: str, doubts: list[OpenDoubt]) -> str:
+    if not doubts:
+        return ""
+    lines = [f"\nStill in doubt: {len(doubts)} batches. A delivery report ends a doubt by itself; or, when you know:\n"]
+    lines.append(f"  xinshi settle {campaign} --batch N --assume taken|not-taken --reason '…'\n")
+    for doubt in doubts[:_SHOWN]:
+        lines.append(f"\n  batch {doubt.seq}, {doubt.size:,} recipients: {doubt.reason}\n    {doubt.waits_for}\n")
+    if len(doubts) > _SHOWN:
+        lines.append(f"\n  … and {len(doubts) - _SHOWN} more (--json lists them all)\n")
+    return "".join(lines)

@@ -1,0 +1,365 @@
+"""Drives settlement: looks, reads the balance in silence, waits out patience, and writes down how doubts end.
+
+What the evidence says is decided in ledger/ (pure); here it is gathered and carried out.
+    a pass:   rows of the journal → ledger.stretch → ledger.settlement, ledger.binding → journal.settle
+    a drain:  the pool falls silent → two equal balance reads → a pass
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from engine.dispatch.pool import Pool
+from engine.errors import GatewayError, PlanError
+from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
+from engine.ledger.binding import ReportPolicy, bind_reports
+from engine.ledger.evidence import AttemptKey, Finding, Policy, Source, Verdict, operator_word
+from engine.ledger.settlement import Settlement, settle
+from engine.ledger.stretch import beginnings, holders, orphan_reports, stretch_of
+from engine.model import Balance
+from engine.telemetry import logger
+
+FEWEST_TO_DRAIN = 4
+"""Open doubts, at least, before sending falls silent for them."""
+WITHOUT_SIZES = 8
+"""Open doubts that are too many when all batches are of one size."""
+PASS_EVERY_S = 5.0
+DRAIN_SHARE = 20
+"""A drain for doubts whose patience is over may take one part in this many of the time."""
+QUIET_TRIES = 3
+
+
+class Books(SettlingJournal, Journal, Protocol):
+    """The journal as settlement needs it."""
+
+    async def orphans(self, account: str) -> list[Orphan]:
+        """The reports whose task id no attempt of the account has."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What a pass came to. `off`: why the balance says nothing of the doubts that are open; None where it may yet."""
+
+    taken: int = 0
+    not_taken: int = 0
+    open: tuple[OpenDoubt, ...] = ()
+    off: str | None = None
+
+
+class Settler:
+    """Settles the doubts of one account. `read_balance` asks the gateway; `clock` never jumps; `tell` shows what is done."""
+
+    def __init__(
+        self,
+        account: str,
+        journal: Books,
+        *,
+        read_balance: Callable[[], Awaitable[Balance]],
+        clock: Callable[[], datetime],
+        policy: Policy,
+        price: Decimal,
+        tell: Callable[[str], None] = lambda words: None,
+        announce: Callable[[str], None] = lambda words: None,
+        on_ended: Callable[[OpenDoubt, Decimal | None], None] = lambda doubt, charge: None,
+    ) -> None:
+        """`announce` tells once what takes long; `on_ended` is told of every doubt that ends, with its charge where it was taken."""
+        self._account, self._journal, self._read_balance = account, journal, read_balance
+        self._clock, self._policy, self._price = clock, policy, price
+        self.tell, self._announce, self._on_ended = tell, announce, on_ended
+        self._unseen = 0  # doubts since the last silence
+        self._news = asyncio.Event()
+        self._passing = asyncio.Lock()
+
+    # -- what is seen ----------------------------------------------------------------------------------------------
+
+    def note_doubt(self) -> None:
+        """A request has just come to doubt."""
+        self._unseen += 1
+        self._news.set()
+
+    async def read(self, campaign_id: int | None) -> Balance:
+        """Read the balance once and enter it. Raises GatewayError."""
+        asked_at = self._clock()
+        balance = replace(await self._read_balance(), at=self._clock())
+        self._policy = replace(self._policy, prepaid=balance.prepaid)
+        await self._journal.record_reading(self._account, balance, campaign_id=campaign_id, asked_at=asked_at)
+        return balance
+
+    async def quiet(self, campaign_id: int | None) -> bool:
+        """Read the balance until two reads far enough apart are equal. Nothing may be in flight. False: it never was."""
+        try:
+            before = await self.read(campaign_id)
+            for _ in range(QUIET_TRIES):
+                await asyncio.sleep(self._policy.balance_settle_s)
+                after = await self.read(campaign_id)
+                if (before.remaining, before.send_total) == (after.remaining, after.send_total):
+                    self._unseen = 0
+                    return True
+                before = after
+        except GatewayError as error:
+            logger.warning("the balance could not be read for settlement", extra={"problem": str(error)})
+        return False
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether settings or profile say that the balance of this account proves nothing."""
+        policy = self._policy
+        told = policy.prepaid is not False and policy.remainpoint_meaningful
+        return not (told and policy.exclusive and not policy.refunds)
+
+    # -- a pass ----------------------------------------------------------------------------------------------------
+
+    async def look(self) -> Passed:
+        """One pass over everything that is in doubt: end what the evidence can end, and say of the rest what it waits for."""
+        async with self._passing:
+            doubts = await self._journal.open_doubts(self._account)
+            by_key = {AttemptKey(batch_id=doubt.batch_id, number=doubt.number): doubt for doubt in doubts}
+            verdicts, charges, off = await self._by_balance(doubts)
+            ended: dict[AttemptKey, Verdict] = {}
+            for key, verdict in {**verdicts, **await self._by_reports(verdicts)}.items():
+                if key in by_key and verdict.finding is not Finding.OPEN:
+                    points, charged_at = charges.get(key, (None, self._clock()))
+                    charge = (await self._full_charge(by_key[key]) if points is None else points, charged_at)
+                    settling = _settling(verdict, self._clock(), charge)
+                    if await self._journal.settle(self._account, settling):
+                        ended[key] = verdict
+                        self._on_ended(by_key[key], settling.charge)
+            left = await self._note_waiting({k: d for k, d in by_key.items() if k not in ended}, verdicts)
+        taken = sum(verdict.finding is Finding.TAKEN for verdict in ended.values())
+        return Passed(taken=taken, not_taken=len(ended) - taken, open=left, off=off)
+
+    async def _by_balance(
+        self, doubts: list[OpenDoubt]
+    ) -> tuple[dict[AttemptKey, Verdict], dict[AttemptKey, tuple[Decimal | None, datetime]], str | None]:
+        """What the balance says of the doubts, with what was charged for those taken, and why it says nothing."""
+        verdicts: dict[AttemptKey, Verdict] = {}
+        charges: dict[AttemptKey, tuple[Decimal | None, datetime]] = {}
+        off = None
+        if not doubts:
+            return verdicts, charges, off
+        policy = self._policy
+        if not policy.short_counts and await self._journal.saw_short_count(self._account):
+            policy = replace(policy, short_counts=True)
+        for since in beginnings(doubts, await self._journal.reading_times(self._account), lag=policy.lag):
+            rows = await self._journal.account_stretch(self._account, since=since, patience=policy.patience)
+            stretch = stretch_of(rows, price=self._price, policy=policy, now=self._clock())
+            settlement = await asyncio.to_thread(settle, stretch)
+            off = settlement.off
+            charges.update(_charges(settlement))
+            for verdict in settlement.verdicts:
+                if verdict.key not in verdicts or verdict.finding is not Finding.OPEN:
+                    verdicts[verdict.key] = verdict
+        return verdicts, charges, off
+
+    async def _by_reports(self, said: dict[AttemptKey, Verdict]) -> dict[AttemptKey, Verdict]:
+        """What reports under unknown task ids say of the doubts; attempts taken by other evidence get their task id."""
+        nameless = await self._journal.nameless(self._account)
+        if all(row.in_flight for row in nameless):
+            return {}
+        orphans = orphan_reports(await self._journal.orphans(self._account))
+        if not orphans:
+            return {}
+        since = min(row.started_at for row in nameless) - timedelta(days=1)
+        emptied = await self._journal.first_emptied(self._account, since=since)
+        bindings = bind_reports(
+            orphans,
+            holders(nameless, {key: verdict.finding for key, verdict in said.items()}),
+            emptied_at=[] if emptied is None else [emptied],
+            policy=ReportPolicy(exclusive=self._policy.exclusive),
+        )
+        for verdict in bindings.verdicts:
+            assert verdict.task_id is not None
+            key = verdict.key
+            await self._journal.name_task(key.batch_id, key.number, verdict.task_id, verdict.evidence)
+        return {verdict.key: verdict for verdict in bindings.verdicts}
+
+    async def _full_charge(self, doubt: OpenDoubt) -> Decimal:
+        return doubt.size * await self._journal.segments_of(doubt.batch_id) * self._price
+
+    async def _note_waiting(
+        self, left: dict[AttemptKey, OpenDoubt], verdicts: dict[AttemptKey, Verdict]
+    ) -> tuple[OpenDoubt, ...]:
+        words = {key: verdicts[key].evidence if key in verdicts else _NO_READING for key in left}
+        changed = [
+            (key.batch_id, key.number, words[key]) for key, doubt in left.items() if doubt.waits_for != words[key]
+        ]
+        if changed:
+            await self._journal.note_waiting(changed)
+        return tuple(replace(doubt, waits_for=words[key]) for key, doubt in left.items())
+
+    # -- beside sending --------------------------------------------------------------------------------------------
+
+    async def beside(
+        self, pool_now: Callable[[], Pool | None], campaign_id: int, *, sizes: int, over: asyncio.Event
+    ) -> None:
+        """Settle while a campaign is being sent, until `over`. `sizes`: how many different batch sizes it has.
+
+        Sending falls silent for it when open doubts get too many to be told apart, and, seldom, for those whose patience is over.
+        """
+        most = max(FEWEST_TO_DRAIN, sizes // 2) if sizes > 1 else WITHOUT_SIZES
+        next_drain, wait_s = self._clock(), PASS_EVERY_S
+        passed = await self.look()
+        while not over.is_set():
+            self._news.clear()
+            if self._unseen < most:
+                await _first_of(over, self._news, timeout=wait_s)
+            if over.is_set() or (self._unseen < most and self._news.is_set()):
+                continue
+            begun, pool = self._clock(), pool_now()
+            may_drain = pool is not None and not self.is_forbidden and passed.off is None
+            if may_drain and (self._unseen >= most or (self._has_aged(passed) and begun >= next_drain)):
+                assert pool is not None
+                await self._drain(pool, campaign_id)
+                next_drain = self._clock() + DRAIN_SHARE * (self._clock() - begun)
+            elif not may_drain:
+                self._unseen = 0
+            begun = self._clock()
+            passed = await self.look()
+            wait_s = max(PASS_EVERY_S, DRAIN_SHARE * (self._clock() - begun).total_seconds())
+
+    def _has_aged(self, passed: Passed) -> bool:
+        return any(doubt.gave_up_at + self._policy.patience <= self._clock() for doubt in passed.open)
+
+    async def _drain(self, pool: Pool, campaign_id: int) -> None:
+        self.tell("reading the balance in silence, to settle doubts")
+        try:
+            await pool.silence()
+            await self.quiet(campaign_id)
+        finally:
+            pool.go_on()
+            self._unseen = 0
+            self.tell("sending")
+
+    # -- at the end ------------------------------------------------------------------------------------------------
+
+    async def until_settled(self, campaign_id: int, *, give_up: asyncio.Event) -> None:
+        """Do what can be done for the open doubts of a campaign; nothing may be in flight.
+
+        Reads the balance in silence, waits out patience and reads it again; returns sooner when batches were planned again,
+        when the balance cannot help, or at `give_up`. Reports are joined as they come, but not waited for.
+        """
+        patient = False
+        while not give_up.is_set() and (
+            doubts := await self._journal.open_doubts(self._account, campaign_id=campaign_id)
+        ):
+            if not self.is_forbidden:
+                self.tell(f"settling {_recipients(doubts)} in doubt: reading the balance in silence")
+                await _unless(give_up, self.quiet(campaign_id))
+            passed = await self.look()
+            mine = [doubt for doubt in passed.open if doubt.campaign_id == campaign_id]
+            if passed.not_taken or not mine or patient or self.is_forbidden or passed.off is not None:
+                return
+            await self._wait_until(max(doubt.gave_up_at for doubt in mine) + self._policy.patience, mine, give_up)
+            patient = True
+
+    async def _wait_until(self, at: datetime, doubts: list[OpenDoubt], give_up: asyncio.Event) -> None:
+        """Wait out patience; a report may settle everything sooner."""
+        self._announce(
+            f"{_recipients(doubts)} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
+            f"{at.astimezone():%H:%M:%S} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
+        )
+        while (left_s := (at - self._clock()).total_seconds()) > 0 and not give_up.is_set():
+            self.tell(f"{_recipients(doubts)} in doubt, waiting {_span(left_s)}")
+            await _first_of(give_up, timeout=min(left_s, PASS_EVERY_S))
+            passed = await self.look()
+            open_keys = {(doubt.batch_id, doubt.number) for doubt in passed.open}
+            if not any((doubt.batch_id, doubt.number) in open_keys for doubt in doubts):
+                return
+
+
+async def assume(
+    journal: Books,
+    account: str,
+    *,
+    campaign: str,
+    seq: int,
+    taken: bool,
+    by: str,
+    reason: str,
+    price: Decimal,
+    at: datetime,
+) -> int:
+    """Carry out a named person's decision about one batch in doubt. Returns its recipients. Raises PlanError."""
+    doubts = [doubt for doubt in await journal.open_doubts(account) if doubt.campaign == campaign]
+    mine = [doubt for doubt in doubts if doubt.seq == seq]
+    if not mine:
+        open_now = ", ".join(str(doubt.seq) for doubt in doubts[:20]) or "none"
+        raise PlanError(f"batch {seq} of {campaign} is not in doubt; in doubt are: {open_now}")
+    (doubt,) = mine
+    key = AttemptKey(batch_id=doubt.batch_id, number=doubt.number)
+    verdict = operator_word(key, taken=taken, by=by, reason=reason, at=at)
+    charge = doubt.size * await journal.segments_of(doubt.batch_id) * price
+    if not await journal.settle(account, _settling(verdict, at, (charge, doubt.gave_up_at))):
+        raise PlanError(f"batch {seq} of {campaign} has just been settled; see: xinshi audit {campaign}")
+    return doubt.size
+
+
+_NO_READING = "no balance was read before it was sent; a delivery report or an operator must settle it"
+_BY = {Source.BALANCE: SettledBy.BALANCE, Source.REPORT: SettledBy.REPORT, Source.OPERATOR: SettledBy.OPERATOR}
+
+
+def _settling(verdict: Verdict, at: datetime, charge: tuple[Decimal, datetime]) -> Settling:
+    taken = verdict.finding is Finding.TAKEN
+    return Settling(
+        batch_id=verdict.key.batch_id,
+        number=verdict.key.number,
+        taken=taken,
+        by=_BY[verdict.source],
+        evidence=verdict.evidence,
+        at=at,
+        task_id=verdict.task_id,
+        charge=charge[0] if taken else None,
+        charged_at=charge[1] if taken else None,
+    )
+
+
+def _charges(settlement: Settlement) -> dict[AttemptKey, tuple[Decimal | None, datetime]]:
+    """What the gaps say of those that fill them: the charge, None where several share a gap, and when it was at the latest.
+
+    That is just before the answer or reading that shows it missing: so the points add up between any two readings.
+    """
+    found: dict[AttemptKey, tuple[Decimal | None, datetime]] = {}
+    for fact in settlement.gaps:
+        keys, at = fact.taken_by or (), fact.gap.end - timedelta(microseconds=1)
+        for key in keys:
+            latest = max(at, found[key][1]) if key in found else at
+            found[key] = (fact.gap.points if len(keys) == 1 else None, latest)
+    return found
+
+
+def _recipients(doubts: list[OpenDoubt]) -> str:
+    return f"{sum(doubt.size for doubt in doubts):,} recipients"
+
+
+def _span(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+async def _first_of(*events: asyncio.Event, timeout: float) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _unless(event: asyncio.Event, work: Awaitable[object]) -> None:
+    """Await the work, but not beyond the event; what was begun is cancelled and has cleaned up behind itself."""
+    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait((doing,))
+    if not doing.cancelled():
+        doing.result()
