@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from operator import sub
 
+_LINE_BITS = 32  # no list has more lines, and the two together stay below what JavaScript and SQLite count exactly
+
 
 def pack_lines(lines: list[int]) -> str:
     """Line numbers as runs: [2, 3, 4, 7, 7] is "2-4,7,7". Any order, repetitions kept, "" for none."""
@@ -22,3 +24,13 @@ def unpack_lines(packed: str) -> list[int]:
         first, _, last = run.partition("-")
         lines += range(int(first), int(last or first) + 1)
     return lines
+
+
+def tagged(source: int, line: int) -> int:
+    """A line of the list at place `source` (from 0) as one integer. Lines of the first list are themselves."""
+    return (source << _LINE_BITS) + line
+
+
+def untagged(line: int) -> tuple[int, int]:
+    """The place of the list, and the line in it, that `tagged` was given."""
+    return line >> _LINE_BITS, line & ((1 << _LINE_BITS) - 1)

@@ -5,9 +5,9 @@ libraries, logs in and writes the first batches to the journal. Frames on the pi
 both ends are this program.
 
     parent                      child
-    Reading  ── request ──►     inspect
-             ◄── ListFile ──
-             ── Cut ──────►     read, batch, write the rejects
+    Reading  ── request ──►     inspect, read the exclude and only lists
+             ◄── Listing ───
+             ── Cut ──────►     read, screen, batch, write the rejects
              ◄── Part … ───
              ◄── PlanTally ─
 """
@@ -19,8 +19,8 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -31,19 +31,34 @@ from engine.model import Excluded, Message, PlannedBatch
 if TYPE_CHECKING:  # the parent loads neither stage
     from decimal import Decimal
 
-    from engine.intake import ListFile
+    from engine.intake import ListFile, ScreeningList, Skipped
     from engine.planning import PlanTally
 
 _END_S = 2.0
+_STDIN = Path("-")  # as in intake/given.py, which only the child loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which list, and what the operator says about it."""
+    """Which lists, and what the operator says about them. `stdin_fd`: what - is over there."""
 
-    path: Path
+    paths: tuple[Path, ...]
     column: str | None
     encoding: str | None
+    sheet: str | None
+    exclude: tuple[Path, ...]
+    only: tuple[Path, ...]
+    stdin_fd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What the lists turned out to be, and what in folders and archives is left aside."""
+
+    list_files: list[ListFile]
+    skipped: list[Skipped]
+    excluded: list[ScreeningList]
+    only: list[ScreeningList]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +88,45 @@ class Part:
 class Pipeline:
     """The parent's end. Its methods block; call them in a thread. A context manager: leaving it ends the child."""
 
-    def __init__(self, path: Path, *, column: str | None = None, encoding: str | None = None) -> None:
-        self._path = path
-        self._list_file: ListFile | None = None
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        *,
+        column: str | None = None,
+        encoding: str | None = None,
+        sheet: str | None = None,
+        exclude: Sequence[Path] = (),
+        only: Sequence[Path] = (),
+    ) -> None:
+        """`paths`: files and folders in the order in which they are read; - is our standard input, once.
+
+        `column`, `encoding` and `sheet` are for each of them, as `intake.inspect` takes them. Numbers on an `exclude` list are left
+        out, and with `only` those on none of its lists. Raises IntakeError where - is named and standard input is closed.
+        """
+        listed = (paths,) if isinstance(paths, Path) else tuple(paths)
+        self._source = listed[0] if len(listed) == 1 else None
+        self._listing: Listing | None = None
         self._tally: PlanTally | None = None
-        self._child = subprocess.Popen(
-            # -P: a csv.py in the working directory is not what we mean by csv.
-            [sys.executable, "-P", "-m", "engine.pipeline"],
-            env=module_environ(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
+            self._child = subprocess.Popen(
+                # -P: a csv.py in the working directory is not what we mean by csv.
+                [sys.executable, "-P", "-m", "engine.pipeline"],
+                env=module_environ(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=[] if stdin_fd is None else [stdin_fd],
+            )
+        request = Request(
+            paths=listed,
+            column=column,
+            encoding=encoding,
+            sheet=sheet,
+            exclude=tuple(exclude),
+            only=tuple(only),
+            stdin_fd=-1 if stdin_fd is None else stdin_fd,
         )
         with suppress(IntakeError):  # a child that is gone already is told to whoever asks for what it read
-            self._send(Request(path=path, column=column, encoding=encoding))
+            self._send(request)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -107,14 +148,22 @@ class Pipeline:
             self._child.wait()
 
     def inspected(self) -> ListFile:
-        """What the list turned out to be. Raises IntakeError."""
-        if self._list_file is None:
-            self._list_file = self._receive()
-        return self._list_file
+        """What the first list turned out to be. Raises IntakeError."""
+        return self.inspected_all()[0]
+
+    def inspected_all(self) -> list[ListFile]:
+        """What the lists turned out to be, in the order in which they are read. Raises IntakeError."""
+        return self.listing().list_files
+
+    def listing(self) -> Listing:
+        """The same, with what is not read and what the exclude and only lists came to. Raises IntakeError."""
+        if self._listing is None:
+            self._listing = self._receive()
+        return self._listing
 
     def parts(self, cut: Cut) -> Iterator[Part]:
         """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError."""
-        self.inspected()
+        self.listing()
         self._send(cut)
         while isinstance(part := self._receive(), Part):
             yield part
@@ -146,7 +195,7 @@ class Pipeline:
     def _died(self) -> IntakeError:
         code = self._child.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return IntakeError(f"the process that reads the list {how}", source=self._path)
+        return IntakeError(f"the process that reads the list {how}", source=self._source)
 
 
 def module_environ() -> dict[str, str]:
@@ -161,35 +210,78 @@ def main() -> None:
     signal.signal(signal.SIGUSR1, _stop)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
-        _answer(source, target)
-    except EngineError as error:
-        _write(target, error)
-    except (BrokenPipeError, EOFError):
+        try:
+            _answer(source, target)
+        except EngineError as error:
+            _write(target, error)
+        finally:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it ends already, and must not stop on the way out
+    except (BrokenPipeError, EOFError, _Stopped):
         os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())  # for what Python still holds in its buffer
 
 
+class _Stopped(BaseException):
+    """The parent wants no more. Nothing on the way out may take it for a file that ends too early."""
+
+
 def _stop(*_: object) -> None:
-    raise EOFError
+    raise _Stopped
 
 
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:
-    from engine.intake import RejectsFile, Screen, Seen, inspect, read
+    from engine.intake import RejectsFile, Screen, Seen, gathered, inspect_all, read_all
     from engine.planning import Batcher, PlanTally
 
     request: Request = _read(source)
-    list_file = inspect(request.path, column=request.column, encoding=request.encoding)
-    _write(target, list_file)
+    if not request.paths:
+        raise IntakeError("no list was given")
+    if (*request.paths, *request.exclude, *request.only).count(_STDIN) > 1:
+        raise IntakeError("named twice, and can be read only once", source="standard input")
+    lists = inspect_all(
+        request.paths,
+        column=request.column,
+        encoding=request.encoding,
+        sheet=request.sheet,
+        stdin_fd=request.stdin_fd,
+    )
+    excluding = inspect_all(request.exclude, stdin_fd=request.stdin_fd)
+    allowing = inspect_all(request.only, stdin_fd=request.stdin_fd)
+    excluded, excluded_lists = gathered(excluding.list_files)
+    only, only_lists = gathered(allowing.list_files)
+    listing = Listing(
+        list_files=lists.list_files,
+        skipped=[*lists.skipped, *excluding.skipped, *allowing.skipped],
+        excluded=excluded_lists,
+        only=only_lists,
+    )
+    _write(target, listing)
     cut: Cut = _read(source)
     batcher = Batcher(cut.max_recipients, distinct=cut.distinct)
     tally = PlanTally(cut.message, price=cut.price)
-    screen = Screen(cut.opted_out)
-    with RejectsFile(cut.rejects) as rejects:
-        for chunk in map(screen.sift, read(list_file, seen=Seen())):
+    screen = Screen(cut.opted_out, excluded=excluded, only=only if request.only else None)
+    with RejectsFile(cut.rejects, labels=[each.label for each in lists.list_files]) as rejects:
+        for chunk in map(screen.sift, read_all(lists.list_files, seen=Seen())):
             tally.add_chunk(chunk)
             rejects.add(chunk.excluded)
             _write(target, _part(batcher.add(chunk), chunk.excluded, tally))
         _write(target, _part(batcher.finish(), [], tally))
     _write(target, tally)
+
+
+@contextmanager
+def _inherited_stdin(named: Sequence[Path]) -> Iterator[int | None]:
+    """Our standard input under a number that the child can have, where it is named; there, 0 is the pipe from us."""
+    if _STDIN not in named:
+        yield None
+        return
+    try:
+        fd = os.dup(0)
+    except OSError as exc:
+        raise IntakeError("is closed: pipe the list into the command", source="standard input") from exc
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _part(batches: list[PlannedBatch], excluded: list[Excluded], tally: PlanTally) -> Part:

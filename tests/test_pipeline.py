@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import signal
 import sys
 import time
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import IntakeError
-from engine.model import Message
+from engine.lines import unpack_lines, untagged
+from engine.model import Exclusion, Message
 from engine.pipeline import Cut, Part, Pipeline
+from tests.intake.books import xlsx
 from tests.numbers import mobile, mobiles
 
 MANY = 200_000  # far more than the pipe between the processes holds
@@ -106,6 +109,173 @@ def test_leaving_at_once_ends_the_child(tmp_path: Path) -> None:
     with reading(tmp_path, ["手机号", mobile()]) as pipeline:
         pass
     assert pipeline._child.returncode is not None
+
+
+def plan(pipeline: Pipeline, folder: Path) -> tuple[list[str], list[tuple[tuple[int, int], Exclusion]]]:
+    """The numbers in their order, and who is left out, with the place of the list and the line."""
+    parts = list(pipeline.parts(cut(folder)))
+    numbers = [number for part in parts for batch in part.batches for number in batch.mobiles.split(",")]
+    return numbers, [(untagged(row.line), row.reason) for part in parts for row in part.excluded]
+
+
+def listed(folder: Path, name: str, *rows: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(("手机号", *rows)) + "\n")
+    return path
+
+
+def test_several_lists_are_one_plan_and_the_rejects_name_each_file(tmp_path: Path) -> None:
+    a, b, c = mobiles(3)
+    first = listed(tmp_path, "first.csv", a, "123")
+    folder = listed(tmp_path, "folder/a.csv", a, b).parent
+    second = listed(tmp_path, "folder/b.csv", c, "x")
+    (folder / "notes.md").write_text("no list")
+    with Pipeline([first, folder]) as pipeline:
+        assert [each.label for each in pipeline.inspected_all()] == [str(first), str(folder / "a.csv"), str(second)]
+        assert pipeline.inspected() == pipeline.inspected_all()[0]
+        assert [(each.name, each.why) for each in pipeline.listing().skipped] == [
+            (str(folder / "notes.md"), "not called like a list")
+        ]
+        numbers, left_out = plan(pipeline, tmp_path)
+        batches = pipeline.tally.batches
+    assert (numbers, batches) == ([a, b, c], 1)
+    assert left_out == [
+        ((0, 3), Exclusion.INVALID),
+        ((1, 2), Exclusion.DUPLICATE),
+        ((2, 3), Exclusion.INVALID),
+    ]
+    with (tmp_path / "rejects.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = [row[:3] for row in csv.reader(file)]
+    assert rows == [
+        ["file", "line", "number"],
+        [str(first), "3", "123"],
+        [str(folder / "a.csv"), "2", a],
+        [str(second), "3", "x"],
+    ]
+
+
+def test_the_lines_of_a_batch_name_their_lists(tmp_path: Path) -> None:
+    a, b = mobiles(2)
+    with Pipeline([listed(tmp_path, "1.csv", a), listed(tmp_path, "2.csv", b)]) as pipeline:
+        (batch,) = [batch for part in pipeline.parts(cut(tmp_path)) for batch in part.batches]
+    assert [untagged(line) for line in unpack_lines(batch.lines)] == [(0, 2), (1, 2)]
+
+
+def test_people_on_an_exclude_list_and_on_no_only_list_are_left_out(tmp_path: Path) -> None:
+    a, b, c, d = mobiles(4)
+    with Pipeline(
+        listed(tmp_path, "list.csv", a, b, c, d),
+        exclude=[listed(tmp_path, "out.csv", f"+86{b}", "1.38E+10")],
+        only=[listed(tmp_path, "keep1.csv", a, b), listed(tmp_path, "keep2.csv", d)],
+    ) as pipeline:
+        listing = pipeline.listing()
+        numbers, left_out = plan(pipeline, tmp_path)
+        excluded = pipeline.tally.excluded
+    assert numbers == [a, d]
+    assert left_out == [((0, 3), Exclusion.EXCLUDED_LIST), ((0, 4), Exclusion.NOT_ON_LIST)]
+    assert excluded == {Exclusion.EXCLUDED_LIST: 1, Exclusion.NOT_ON_LIST: 1}
+    assert [(each.mobiles, each.unclear) for each in listing.excluded] == [(1, {Exclusion.DIGITS_LOST: 1})]
+    assert [each.list_file.label for each in listing.only] == [str(tmp_path / "keep1.csv"), str(tmp_path / "keep2.csv")]
+
+
+def test_an_only_list_of_nobody_lets_nobody_through(tmp_path: Path) -> None:
+    with Pipeline(listed(tmp_path, "list.csv", mobile()), only=[listed(tmp_path, "nobody.csv")]) as pipeline:
+        numbers, left_out = plan(pipeline, tmp_path)
+    assert (numbers, left_out) == ([], [((0, 2), Exclusion.NOT_ON_LIST)])
+
+
+def test_a_bad_exclude_list_is_raised_before_anything_is_planned(tmp_path: Path) -> None:
+    with (
+        Pipeline(listed(tmp_path, "list.csv", mobile()), exclude=[tmp_path / "none.csv"]) as pipeline,
+        pytest.raises(IntakeError, match="no such file") as caught,
+    ):
+        pipeline.inspected()
+    assert caught.value.source == tmp_path / "none.csv"
+
+
+def test_an_order_without_a_list_is_refused() -> None:
+    with Pipeline([]) as pipeline, pytest.raises(IntakeError, match="no list was given"):
+        pipeline.inspected()
+
+
+def test_leaving_while_a_workbook_is_loaded_ends_both_processes(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(xlsx({"一": [["手机号"], *([float(number)] for number in mobiles(30_000))]}))
+    with Pipeline(path) as pipeline:
+        assert isinstance(next(pipeline.parts(cut(tmp_path))), Part)
+        (loading,) = Path(f"/proc/{pipeline._child.pid}/task/{pipeline._child.pid}/children").read_text().split()
+    assert pipeline._child.returncode == 0
+    assert not _runs(int(loading))
+
+
+def test_a_sheet_is_chosen_over_there(tmp_path: Path) -> None:
+    a, b = mobiles(2)
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(xlsx({"一": [["手机号"], [float(a)]], "二": [["手机号"], [float(b)]]}))
+    with Pipeline(path, sheet="二") as pipeline:
+        assert pipeline.inspected().label == f"{path}, sheet 二"
+        assert plan(pipeline, tmp_path)[0] == [b]
+
+
+_STDIN = """
+import sys
+from pathlib import Path
+from engine.errors import IntakeError
+from engine.pipeline import Pipeline
+from tests.test_pipeline import cut
+try:
+    with Pipeline(list(map(Path, sys.argv[3:])), exclude=[Path(sys.argv[2])] if sys.argv[2] else []) as pipeline:
+        print(pipeline.inspected().label)
+        print(*(batch.mobiles for part in pipeline.parts(cut(Path(sys.argv[1]))) for batch in part.batches))
+except IntakeError as error:
+    print(error)
+"""
+
+
+async def stdin_plan(folder: Path, *named: str, given: bytes, exclude: str = "", close: bool = False) -> list[str]:
+    command = [sys.executable, "-c", _STDIN, str(folder), exclude, *named]
+    if close:
+        command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    told, errors = await child.communicate(given)
+    assert errors == b""
+    return told.decode().splitlines()
+
+
+async def test_our_standard_input_is_read_over_there(tmp_path: Path) -> None:
+    numbers = mobiles(50)
+    given = "".join(f"{number}\n" for number in numbers).encode("utf-16")
+    assert await stdin_plan(tmp_path, "-", given=given) == ["standard input", ",".join(numbers)]
+
+
+async def test_standard_input_may_be_an_exclude_list(tmp_path: Path) -> None:
+    a, b = mobiles(2)
+    path = listed(tmp_path, "list.csv", a, b)
+    assert await stdin_plan(tmp_path, str(path), given=f"{a}\n".encode(), exclude="-") == [str(path), b]
+
+
+async def test_standard_input_named_twice_is_refused_in_words(tmp_path: Path) -> None:
+    assert await stdin_plan(tmp_path, "-", given=b"", exclude="-") == [
+        "standard input: named twice, and can be read only once"
+    ]
+
+
+async def test_standard_input_that_is_closed_is_refused_in_words(tmp_path: Path) -> None:
+    assert await stdin_plan(tmp_path, "-", given=b"", close=True) == [
+        "standard input: is closed: pipe the list into the command"
+    ]
+
+
+def test_a_child_that_ends_while_it_is_told_to_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(15):
+        with Pipeline(listed(tmp_path, "list.csv", mobile())) as pipeline:
+            plan(pipeline, tmp_path)
+        assert pipeline._child.returncode == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from engine.intake.files import ListFile, inspect
+from engine.intake.archives import Skipped
+from engine.intake.files import ListFile
 from engine.intake.numbers import Refusal, examine, normalise
-from engine.intake.reader import read
+from engine.intake.reader import read, read_all
 from engine.intake.rejects import RejectsFile
-from engine.intake.screening import Screen
+from engine.intake.screening import Screen, ScreeningList, gathered, screening_list
 from engine.intake.seen import Seen
+from engine.intake.sources import Inspected, inspect, inspect_all
 
-__all__ = ["ListFile", "Refusal", "RejectsFile", "Screen", "Seen", "examine", "inspect", "normalise", "read"]
+__all__ = [
+    "Inspected",
+    "ListFile",
+    "Refusal",
+    "RejectsFile",
+    "Screen",
+    "ScreeningList",
+    "Seen",
+    "Skipped",
+    "examine",
+    "gathered",
+    "inspect",
+    "inspect_all",
+    "normalise",
+    "read",
+    "read_all",
+    "screening_list",
+]

@@ -11,9 +11,9 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from engine.errors import IntakeError
+from engine.intake.given import Content
 
 LONGEST_LINE = (
     1 << 20
@@ -30,16 +30,16 @@ class Block:
     data: bytes
 
 
-def blocks(path: Path, *, encoding: str, bom_bytes: int, transcode: bool, block_bytes: int) -> Iterator[Block]:
-    """Read the file once, in order, flat in memory. Raises IntakeError: a line too long, bytes that do not decode, I/O."""
+def blocks(content: Content, *, encoding: str, bom_bytes: int, transcode: bool, block_bytes: int) -> Iterator[Block]:
+    """Read the list once, in order, flat in memory. Raises IntakeError: a line too long, bytes that do not decode, I/O."""
     line = 1
     carry = b""
-    for piece in line_ended(_pieces(path, encoding if transcode else None, bom_bytes, block_bytes)):
+    for piece in line_ended(_pieces(content, encoding if transcode else None, bom_bytes, block_bytes)):
         cut = piece.rfind(b"\n") + 1
         if len(carry) + (piece.find(b"\n") if cut else len(piece)) > LONGEST_LINE:
             raise IntakeError(
                 f"the line is longer than {LONGEST_LINE >> 10} KiB; is this a list with one row a line?",
-                source=path,
+                source=content.source,
                 line=line,
             )
         if not cut:
@@ -53,19 +53,17 @@ def blocks(path: Path, *, encoding: str, bom_bytes: int, transcode: bool, block_
         yield Block(first_line=line, data=carry + b"\n")
 
 
-def _pieces(path: Path, transcoded_from: str | None, bom_bytes: int, block_bytes: int) -> Iterator[bytes]:
+def _pieces(content: Content, transcoded_from: str | None, bom_bytes: int, block_bytes: int) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(transcoded_from)() if transcoded_from else None
     try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(bom_bytes)
+        with content.opened() as file:
+            file.read(bom_bytes)
             while piece := file.read(block_bytes):
                 yield decoder.decode(piece).encode() if decoder else piece
         if decoder:
             yield decoder.decode(b"", final=True).encode()
-    except OSError as exc:
-        raise IntakeError(f"cannot be read: {exc.strerror or exc}", source=path) from exc
     except UnicodeError as exc:
-        raise IntakeError("does not decode any more; it was changed while it was read", source=path) from exc
+        raise IntakeError("does not decode any more; it was changed while it was read", source=content.source) from exc
 
 
 def line_ended(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.errors import IntakeError
@@ -20,50 +20,36 @@ from engine.intake.numbers import examine
 SAMPLE_ROWS = 400
 MOST_COLUMNS = 1_000  # a wider file is no list of people, and would cost a huge pattern
 DELIMITERS = (",", "\t", ";", "|")  # the earlier wins a tie
+# What Excel writes for itself: which delimiter follows.
+_SEP_LINE = re.compile(r'"?sep=([,;\t|])"?\n')
+_COUNTED = re.compile(r"[0-9一二三]{1,2}$")
 # A title may stand above the header row, as in a printed sheet; data does not begin later than this.
 _HEADER_WITHIN = 5
 # Below this share of the best column's mobiles, another column is no rival (referees, emergency contacts …).
 _RIVAL_SHARE = 0.25
 
-# Whose the number is comes before what it is called: 客户手机号, 收货人电话.
+# Whose the number is comes before what it is called: 客户手机号, 收货人电话. Not 紧急联系人 or 推荐人: those are other people.
+# fmt: off
 _WHOSE = (
     "",
-    "联系",
-    "联系人",
-    "客户",
-    "会员",
-    "用户",
-    "收货",
-    "收货人",
-    "收件人",
-    "绑定",
-    "注册",
-    "本人",
-    "常用",
-    "接收",
-    "短信",
-    "目标",
-    "移动",
+    *["联系", "联系人", "联络", "联络人", "客户", "会员", "用户", "顾客", "本人", "个人", "收货", "收货人", "收件", "收件人", "接收", "接收人"],
+    *["绑定", "预留", "注册", "登录", "登陆", "常用", "主要", "短信", "目标", "移动", "被叫", "聯絡", "聯絡人", "聯繫", "聯繫人", "連絡", "客戶", "會員", "用戶", "收貨人"],
 )
-_CALLED = (
-    "手机",
-    "手机号",
-    "手机号码",
-    "电话",
-    "电话号码",
-    "号码",
-    "手機",
-    "手機號",
-    "手機號碼",
-    "電話",
-    "電話號碼",
-    "行動電話",
-)
-_ENGLISH = ("mobile", "mobilephone", "phone", "cell", "cellphone", "tel", "telephone", "contactphone")
+_CALLED = ["手机", "手机号", "手机号码", "手机电话", "手机号电话", "电话", "电话号", "电话号码", "号码", "手機", "手機號", "手機號碼", "電話", "電話號碼", "號碼", "行動電話"]
+_THEIR = ("", *["customer", "client", "user", "member", "contact", "recipient", "receiver", "consignee", "buyer"])
+_ENGLISH = ["mobile", "mobilephone", "phone", "cell", "cellphone", "cellular", "tel", "telephone", "handphone"]
+# As people type 手机号, 电话 and 联系方式 where only ASCII is allowed.
+_PINYIN = ["shouji", "shoujihao", "shoujihaoma", "sjh", "sjhm", "dianhua", "dianhuahaoma", "lxdh", "lianxidianhua", "lxfs"]
+# fmt: on
 KNOWN_HEADERS = frozenset(
     [whose + called for whose in _WHOSE for called in _CALLED]
-    + [called + suffix for called in _ENGLISH for suffix in ("", "s", "no", "num", "number")]
-    + ["联系方式", "被叫号码", "msisdn", "contactnumber", "recipient", "recipients"]
+    + [
+        whose + called + end
+        for whose in _THEIR
+        for called in _ENGLISH
+        for end in ("", "s", "no", "nos", "num", "number", "numbers")
+    ]
+    + ["联系方式", "联络方式", "聯絡方式", "msisdn", "contactno", "contactnumber", "recipient", "recipients", *_PINYIN]
 )
 
 
@@ -83,13 +69,21 @@ class Layout:
 _Rows = list[tuple[int, list[str]]]  # (line where the row begins, cells)
 
 
-def recognise(sample: str, *, column: str | None, source: Path) -> Layout:
+def recognise(sample: str, *, column: str | None, source: Path | str) -> Layout:
     """Find the layout in `sample`, whole lines from the beginning of the list.
 
     `column` is a header name or a 1-based index and decides. Raises IntakeError: no column of numbers, two that could be it.
     """
-    delimiter = _delimiter(sample)
+    told = _SEP_LINE.match(sample)
+    delimiter = told[1] if told else _delimiter(sample)
     rows = sample_rows(sample, delimiter)
+    layout = recognise_rows(rows[1:] if told else rows, column=column, source=source, delimiter=delimiter)
+    # Of a list without data, the data begins below everything there is.
+    return layout if layout.preview_rows else replace(layout, first_line=sample.count("\n") + 1)
+
+
+def recognise_rows(rows: _Rows, *, column: str | None, source: Path | str, delimiter: str = ",") -> Layout:
+    """The same for rows that are cut already."""
     header_at = _header_index(rows, column)
     header = rows[header_at][1] if header_at is not None else None
     data = rows if header_at is None else rows[header_at + 1 :]
@@ -107,7 +101,7 @@ def recognise(sample: str, *, column: str | None, source: Path) -> Layout:
         label=_label(header, index),
         width=max(width, index + 1),
         header=None if header is None else tuple(header),
-        first_line=data[0][0] if data else sample.count("\n") + 1,
+        first_line=data[0][0] if data else rows[-1][0] + 1 if rows else 1,
         preview_rows=tuple(tuple(cells) for _, cells in data[:3]),
     )
 
@@ -152,7 +146,8 @@ def folded(header: str) -> str:
 
 
 def _is_known(header: str) -> bool:
-    return folded(header).rstrip("0123456789一二三") in KNOWN_HEADERS
+    # 手机1 and 电话二 are headers; 电话 and a whole number is a row, which a header would swallow.
+    return _COUNTED.sub("", folded(header)) in KNOWN_HEADERS
 
 
 def _header_index(rows: _Rows, column: str | None) -> int | None:
@@ -187,7 +182,7 @@ def _label(header: Sequence[str] | None, index: int) -> str:
 class _Sheet:
     """The sample, cut into cells, and the question which column holds the numbers."""
 
-    source: Path
+    source: Path | str
     header: Sequence[str] | None
     data: list[list[str]]
     width: int

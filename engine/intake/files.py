@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from engine.errors import IntakeError
 from engine.intake.blocks import AS_THEY_ARE, blocks, line_ended
-from engine.intake.columns import Layout, recognise
+from engine.intake.columns import Layout, recognise, recognise_rows
+from engine.intake.given import Content, Given, GivenFile, Plain
+from engine.intake.sheets import Sheet
 
 _PASS_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 18
@@ -34,27 +32,35 @@ _MARKS = (
 )
 _SAVE_AS_CSV = 'open it and save it as "CSV UTF-8"'
 _NOT_A_LIST = (
-    (b"PK\x03\x04", f"this is an Excel workbook (or a zip archive), not a CSV file: {_SAVE_AS_CSV}"),
-    (b"\xd0\xcf\x11\xe0", f"this is an old Excel workbook (.xls), not a CSV file: {_SAVE_AS_CSV}"),
-    (b"\x1f\x8b", "this is a gzip archive: unpack it first"),
+    # Workbooks and archives are read as such where they are the file itself; here they are inside an archive.
+    (b"PK\x03\x04", "an Excel workbook or an archive inside an archive: unpack it and give what is in it"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls) inside an archive: unpack it and give the workbook"),
+    (b"\x1f\x8b", "an archive inside an archive: unpack it and give what is in it"),
     (b"Rar!", "this is a RAR archive: unpack it first"),
     (b"7z\xbc\xaf", "this is a 7z archive: unpack it first"),
     (b"%PDF", "this is a PDF, not a CSV file"),
     (b"{\\rtf", "this is an RTF document, not a CSV file"),
 )
+_JSON = (b'{"', b"[{", b"{\n", b"[\n")
 _MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<meta")  # what web pages export as .xls
 # GB2312 on a label means GBK in practice, and GB18030 holds both.
 _GB = ("gb2312", "gbk", "gb18030")
+# Python's escapes and the encodings of mail and host names: they make characters that no file has, or fail in ways of their own.
+_NOT_OF_FILES = ("unicode-escape", "raw-unicode-escape", "utf-7", "idna", "punycode")
+_TAR_AT = 257  # where a tar has its magic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFile:
-    """One inspected list. `column` counts from 0; `preview_rows` are the first three rows of data."""
+    """One inspected list. `column` counts from 0; `preview_rows` are the first three rows of data.
 
-    path: Path
-    size: int  # bytes
+    Of a workbook, `encoding` is "workbook", and `first_line` a row number of the sheet.
+    """
+
+    path: Path  # of the file as it was given; - is standard input
+    size: int  # bytes, as given
     mtime_ns: int
-    sha256: str  # hex, of the file's bytes
+    sha256: str  # hex, of the bytes as given
     encoding: str  # utf-8, gb18030, utf-16-le … : Python's name
     bom_bytes: int
     delimiter: str
@@ -64,6 +70,23 @@ class ListFile:
     header: tuple[str, ...] | None
     first_line: int
     preview_rows: tuple[tuple[str, ...], ...]
+    inside: str = ""  # the archive's member or the workbook's sheet that this list is
+    content: Content | Sheet | None = field(default=None, repr=False, compare=False)  # None: the file's own bytes
+
+    @property
+    def contents(self) -> Content | Sheet:
+        """What is read."""
+        return self.content or Plain(GivenFile(self.path))
+
+    @property
+    def source(self) -> Path | str:
+        """What errors call it."""
+        return self.contents.source
+
+    @property
+    def label(self) -> str:
+        """What people call it: the path, with the member or the sheet behind it, or "standard input"."""
+        return str(self.source)
 
     @property
     def transcoded(self) -> bool:
@@ -71,57 +94,47 @@ class ListFile:
         return self.encoding not in AS_THEY_ARE or (self.encoding == "gb18030" and self.delimiter == "|")
 
 
-def inspect(path: Path, *, column: str | None = None, encoding: str | None = None) -> ListFile:
-    """Find out everything `read` needs, without keeping a row.
+def examined(
+    content: Content | Sheet, *, column: str | None = None, encoding: str | None = None, sha256: str | None = None
+) -> ListFile:
+    """Find out everything `read` needs, without keeping a row. `sha256`: of the file as given, where it is known already.
 
-    `column`: header name or 1-based index; `encoding`: a Python codec name; None: found out, or refused when in doubt.
-    Raises IntakeError: missing, empty, a folder, a workbook, binary, undecodable (with the line), no or two number columns.
+    Raises IntakeError: empty, no list, binary, undecodable (with the line), no or two number columns.
     """
-    with opened(path) as file:
-        status = os.fstat(file.fileno())
+    stamp = content.given.stamp()
+    if isinstance(content, Sheet):
+        # The sample may be cut by the end of the sheet only, so its last row is as whole as the others.
+        layout = recognise_rows(content.sample(), column=column, source=content.source)
+        return _list_file(content, stamp, sha256 or hash_of(content.given), "workbook", 0, layout)
+    with content.opened() as file:
         head = file.read(_PASS_BYTES)
-        _refuse_other_formats(path, head)
-        mark, marked = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", None))
-        chosen = marked if encoding is None else _codec(encoding, marked, path)
-        bom_bytes = len(mark) if chosen == marked else 0
-        file.seek(0)
-        sha256, encoding = _hash_and_decode(path, file, chosen, bom_bytes)
-    sample = _sample(path, encoding, bom_bytes)
-    layout = recognise(sample, column=column, source=path)
-    return _list_file(path, status, sha256, encoding, bom_bytes, layout)
+    _refuse_other_formats(content, head)
+    mark, marked = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", None))
+    chosen = marked if encoding is None else _codec(encoding, marked, content)
+    bom_bytes = len(mark) if chosen == marked else 0
+    own_sha256, encoding = _hash_and_decode(content, chosen, bom_bytes)
+    if not isinstance(content, Plain):
+        own_sha256 = sha256 or hash_of(content.given)
+    layout = recognise(_sample(content, encoding, bom_bytes), column=column, source=content.source)
+    return _list_file(content, stamp, own_sha256, encoding, bom_bytes, layout)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file, open for reading. Raises IntakeError where there is no regular file with something in it."""
-    try:
-        # Not blocking: opening a pipe would wait for its writer.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
-    except FileNotFoundError as exc:
-        raise IntakeError("there is no such file", source=path) from exc
-    except IsADirectoryError as exc:
-        raise IntakeError("this is a folder, not a file", source=path) from exc
-    except OSError as exc:
-        raise IntakeError(f"cannot be opened: {exc.strerror or exc}", source=path) from exc
-    with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise IntakeError("not a regular file: save the list to a file first, it is read twice", source=path)
-        if status.st_size == 0:
-            raise IntakeError("the file is empty", source=path)
-        try:
-            yield file
-        except OSError as exc:
-            raise IntakeError(f"cannot be read: {exc.strerror or exc}", source=path) from exc
+def hash_of(given: Given) -> str:
+    """The sha256 of the bytes as they were given, in hex. Raises IntakeError."""
+    digest = hashlib.sha256()
+    with given.opened() as file:
+        while piece := file.read(_PASS_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _list_file(
-    path: Path, status: os.stat_result, sha256: str, encoding: str, bom_bytes: int, layout: Layout
+    content: Content | Sheet, stamp: tuple[int, int], sha256: str, encoding: str, bom_bytes: int, layout: Layout
 ) -> ListFile:
     return ListFile(
-        path=path,
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        path=content.given.path,
+        size=stamp[0],
+        mtime_ns=stamp[1],
         sha256=sha256,
         encoding=encoding,
         bom_bytes=bom_bytes,
@@ -132,24 +145,40 @@ def _list_file(
         header=layout.header,
         first_line=layout.first_line,
         preview_rows=layout.preview_rows,
+        inside=content.inside,
+        content=content,
     )
 
 
-def _refuse_other_formats(path: Path, head: bytes) -> None:
+def _refuse_other_formats(content: Content, head: bytes) -> None:
+    if not head:
+        raise IntakeError("the list is empty", source=content.source)
     for magic, problem in _NOT_A_LIST:
         if head.startswith(magic):
-            raise IntakeError(problem, source=path)
-    if head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_MARKUP):
-        raise IntakeError(f"this is a web page or XML (often named .xls), not a CSV file: {_SAVE_AS_CSV}", source=path)
+            raise IntakeError(problem, source=content.source)
+    if head[_TAR_AT:].startswith(b"ustar"):
+        raise IntakeError("this is a tar archive: unpack it first", source=content.source)
+    begin = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if begin.replace(b"\r", b"").startswith(_JSON):
+        raise IntakeError("this is JSON, not a list with one row a line: export it as CSV", source=content.source)
+    if begin.startswith(_MARKUP):
+        raise IntakeError(
+            f"this is a web page or XML (often named .xls), not a CSV file: {_SAVE_AS_CSV}", source=content.source
+        )
 
 
-def _codec(encoding: str, marked: str | None, path: Path) -> str:
+def _codec(encoding: str, marked: str | None, content: Content) -> str:
     """Python's name for the encoding the operator gave; the mark decides the byte order that "utf-16" leaves open."""
+    unknown = IntakeError(
+        f"{encoding!r} is no encoding of lists; usual ones are utf-8, gb18030, utf-16", source=content.source
+    )
     try:
         name = codecs.lookup(encoding).name
         "".encode(name)  # a text encoding, not hex or zlib
-    except LookupError as exc:
-        raise IntakeError(f"{encoding!r} is no encoding; usual ones are utf-8, gb18030, utf-16", source=path) from exc
+    except (LookupError, ValueError) as exc:  # ValueError: a NUL in the name, or no codec at all
+        raise unknown from exc
+    if name in _NOT_OF_FILES:
+        raise unknown
     if name == "utf-8-sig":
         return "utf-8"
     if name in ("utf-16", "utf-32"):
@@ -157,24 +186,25 @@ def _codec(encoding: str, marked: str | None, path: Path) -> str:
     return "gb18030" if name in _GB else name
 
 
-def _hash_and_decode(path: Path, file: IO[bytes], chosen: str | None, bom_bytes: int) -> tuple[str, str]:
+def _hash_and_decode(content: Content, chosen: str | None, bom_bytes: int) -> tuple[str, str]:
     """One pass: the sha256 in hex, and the encoding that decodes every byte (`chosen`, or the first that does)."""
     digest = hashlib.sha256()
     trials = [_Trial(name, bom_bytes) for name in ([chosen] if chosen else AS_THEY_ARE)]
     wide = chosen is not None and chosen.startswith(("utf-16", "utf-32"))
     at = 0
-    while piece := file.read(_PASS_BYTES):
-        digest.update(piece)
-        if not wide and b"\0" in piece:
-            raise _binary(path, file, at + piece.index(b"\0"))
-        text = piece[bom_bytes:] if at == 0 else piece
-        at += len(piece)
-        _advance(trials, text)
+    with content.opened() as file:
+        while piece := file.read(_PASS_BYTES):
+            digest.update(piece)
+            if not wide and b"\0" in piece:
+                raise _binary(content, at + piece.index(b"\0"))
+            text = piece[bom_bytes:] if at == 0 else piece
+            at += len(piece)
+            _advance(trials, text)
     _advance(trials, b"", final=True)
     for trial in trials:
         if trial.failed_at is None:
             return digest.hexdigest(), trial.encoding
-    raise _undecodable(path, file, trials, chosen)
+    raise _undecodable(content, trials, chosen)
 
 
 class _Trial:
@@ -205,41 +235,41 @@ def _advance(trials: list[_Trial], piece: bytes, *, final: bool = False) -> None
             trial.feed(piece, final=final)
 
 
-def _line_of(path: Path, offset: int, encoding: str) -> int:
+def _line_of(content: Content, offset: int, encoding: str) -> int:
     """The physical line that `offset` stands on. Only for error texts: it reads the file again up to there."""
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     return 1 + sum(
         piece.count(b"\n")
-        for piece in line_ended(decoder.decode(piece).encode(errors="replace") for piece in _until(path, offset))
+        for piece in line_ended(decoder.decode(piece).encode(errors="replace") for piece in _until(content, offset))
     )
 
 
-def _until(path: Path, offset: int) -> Iterator[bytes]:
-    with opened(path) as file:
+def _until(content: Content, offset: int) -> Iterator[bytes]:
+    with content.opened() as file:
         while offset > 0 and (piece := file.read(min(offset, _PASS_BYTES))):
             offset -= len(piece)
             yield piece
 
 
-def _binary(path: Path, file: IO[bytes], offset: int) -> IntakeError:
-    file.seek(0)
-    head = file.read(1024)
-    if head[1::2].count(0) > len(head) / 4 or head[::2].count(0) > len(head) / 4:
-        order = "le" if head[1::2].count(0) >= head[::2].count(0) else "be"
+def _binary(content: Content, offset: int) -> IntakeError:
+    with content.opened() as file:
+        head = file.read(1024)
+    first, second = head[::2].count(0), head[1::2].count(0)
+    if len(head) > 3 and max(first, second) > len(head) / 4 and min(first, second) < len(head) / 8:
+        order = "le" if second >= first else "be"
         return IntakeError(
-            f"this looks like UTF-16 without a byte order mark: try --encoding utf-16-{order}", source=path
+            f"this looks like UTF-16 without a byte order mark: try --encoding utf-16-{order}", source=content.source
         )
-    line = _line_of(path, offset, "latin-1")
-    return IntakeError("a NUL byte: this is a binary or damaged file, not a CSV list", source=path, line=line)
+    line = _line_of(content, offset, "latin-1")
+    return IntakeError("a NUL byte: this is a binary or damaged file, not a CSV list", source=content.source, line=line)
 
 
-def _undecodable(path: Path, file: IO[bytes], trials: list[_Trial], chosen: str | None) -> IntakeError:
+def _undecodable(content: Content, trials: list[_Trial], chosen: str | None) -> IntakeError:
     """The encoding that came furthest names the place."""
     furthest = max(trials, key=lambda trial: trial.failed_at or 0)
     offset = furthest.failed_at or 0
-    line = _line_of(path, offset, furthest.encoding)
-    file.seek(offset)
-    byte = file.read(1).hex().upper() or "the end of the file"
+    line = _line_of(content, offset, furthest.encoding)
+    byte = _byte_at(content, offset)
     if chosen is None:
         problem = (
             f"neither UTF-8 nor GB18030: byte {byte} at offset {offset} fits neither; say what it is with --encoding"
@@ -248,14 +278,21 @@ def _undecodable(path: Path, file: IO[bytes], trials: list[_Trial], chosen: str 
         problem = (
             f"not {chosen}: byte {byte} at offset {offset} does not decode; leave --encoding away to have it found out"
         )
-    return IntakeError(problem, source=path, line=line)
+    return IntakeError(problem, source=content.source, line=line)
 
 
-def _sample(path: Path, encoding: str, bom_bytes: int) -> str:
+def _byte_at(content: Content, offset: int) -> str:
+    with content.opened() as file:
+        while offset > 0 and (piece := file.read(min(offset, _PASS_BYTES))):
+            offset -= len(piece)
+        return file.read(1).hex().upper() or "the end of the file"
+
+
+def _sample(content: Content, encoding: str, bom_bytes: int) -> str:
     """The first whole lines, decoded, with LF at every end."""
     first = next(
         blocks(
-            path,
+            content,
             encoding=encoding,
             bom_bytes=bom_bytes,
             transcode=encoding not in AS_THEY_ARE,
@@ -264,5 +301,5 @@ def _sample(path: Path, encoding: str, bom_bytes: int) -> str:
         None,
     )
     if first is None:
-        raise IntakeError("the file is empty but for its byte order mark", source=path)
+        raise IntakeError("the file is empty but for its byte order mark", source=content.source)
     return first.data.decode(encoding if encoding in AS_THEY_ARE else "utf-8")

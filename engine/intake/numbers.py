@@ -1,6 +1,6 @@
 """What one cell of the number column says: a mobile, several, or a reason why not. Source: gateway/protocol.md, Numbers.
 
-The rule: trim, fold full-width forms, drop separators and invisible characters, undo what spreadsheets did, strip one
+The rule: trim, fold full-width forms (but not ², ① and their kin, which mean something else), drop separators and invisible characters, undo what spreadsheets did, strip one
 country code or trunk zero; what remains must be 1[3-9] and nine more ASCII digits.
 """
 
@@ -36,15 +36,16 @@ class _Dropped(dict[int, str | None]):
 _DROPPED = _Dropped()
 
 _FORMULA = re.compile(r'="?([^"]*)"?')  # ="…" keeps a spreadsheet from turning the number into a float
-_WHOLE_FLOAT = re.compile(r"([0-9]+)\.0+")
+_WHOLE_FLOAT = re.compile(r"(\+?[0-9]+)\.0+")
 _DOTTED = re.compile(r"(\+?(?:86\.?)?1[0-9]{2})\.([0-9]{4})\.([0-9]{4})")
-_SCIENTIFIC = re.compile(r"[' ]*([0-9])(?:\.([0-9]+))?[eE]\+?([0-9]{1,2})")
+_SCIENTIFIC = re.compile(r"[' ]*([0-9]{1,3})(?:\.([0-9]+))?[eE]\+?([0-9]{1,2})")
 _BETWEEN_NUMBERS = re.compile(r"[/\\、;,|\n]+")
 _COMPLETE = re.compile(r"(?:\+?86|0086|0)?1[3-9][0-9]{9}")
 _LANDLINE = re.compile(r"(?:\+?86|0086)?(?:0(?:10|2[0-9]|[3-9][0-9]{2})[1-9][0-9]{6,7}|[48]00[0-9]{7})")
 _LANDLINE_ABROAD = re.compile(r"(?:\+|00)86(?:10|2[0-9]|[3-9][0-9]{2})[1-9][0-9]{6,7}")
 _LOCAL_LINE = re.compile(r"[2-8][0-9]{6,7}")
 _IOT = re.compile(r"(?:\+?86|0086)?(?:10[0-9]{11}|14[0-4][0-9]{10})")
+_DATE = re.compile(r"(?:19|20)[0-9]{2}([-/.]?)(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12][0-9]|3[01])(?:[ T][0-9]{1,2}:.*)?")
 _EXTENSION = re.compile(r"(?:转|ext\.?|x|#)[0-9]{1,6}", re.IGNORECASE)
 
 
@@ -66,6 +67,8 @@ DIGITS_LOST = Refusal(
     "the spreadsheet rounded the number and digits are lost; format the column as text (or number without decimals) and export again",
 )
 
+DATE = Refusal(Exclusion.INVALID, "a date, not a number: is this the right column?")
+
 Verdict = str | Refusal
 
 
@@ -84,10 +87,19 @@ def examine(cell: str) -> tuple[Verdict, ...]:
     """Every number in `cell`, in order: a mobile of 11 ASCII digits, or why it is none. Never empty."""
     if usual := _USUAL.fullmatch(cell):
         return ("".join(usual.groups()),)
-    text = (cell if cell.isascii() else unicodedata.normalize("NFKC", cell)).strip()
-    if len(text) <= 11:  # too short for two
+    text = (cell if cell.isascii() else _folded(cell)).strip()
+    if len(text) <= 11 or _DATE.fullmatch(text):  # too short for two; a time is no second number
         return (_verdict(text),)
     return tuple(map(_verdict, _numbers_in(text)))
+
+
+def _folded(cell: str) -> str:
+    """Full-width forms as ASCII. NFKC would also make a digit of a footnote mark (1381234567² is not a mobile)."""
+    if any(unicodedata.category(sign) == "No" for sign in cell):
+        return "".join(
+            sign if unicodedata.category(sign) == "No" else unicodedata.normalize("NFKC", sign) for sign in cell
+        )
+    return unicodedata.normalize("NFKC", cell)
 
 
 def _numbers_in(text: str) -> list[str]:
@@ -99,17 +111,22 @@ def _numbers_in(text: str) -> list[str]:
 
 
 def _spaced_numbers(text: str) -> list[str]:
-    """Blanks separate numbers only where every part is complete; elsewhere they group the digits of one."""
+    """Blanks separate numbers only where a part is complete and the others are long; elsewhere they group the digits of one."""
     words = text.split()
-    return words if len(words) > 1 and all(map(_COMPLETE.fullmatch, words)) else [text]
+    apart = any(map(_COMPLETE.fullmatch, words)) and all(map(_looks_like_a_number, words))
+    return words if apart and len(words) > 1 else [text]
 
 
 def _looks_like_a_number(piece: str) -> bool:
+    if _SCIENTIFIC.fullmatch(piece.strip()):
+        return True
     return sum(map(str.isdecimal, piece)) >= 7 and not any(map(str.isalpha, piece))
 
 
 def _verdict(text: str) -> Verdict:
     """Judge one number, already folded by NFKC."""
+    if _DATE.fullmatch(text):
+        return DATE
     if scientific := _SCIENTIFIC.fullmatch(text):
         return _from_scientific(*scientific.groups(""))
     unwrapped = _unwrap(text) if "." in text or "=" in text else text

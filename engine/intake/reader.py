@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from operator import attrgetter
 
 from engine.errors import IntakeError
 from engine.intake.blocks import Block, blocks
 from engine.intake.columns import has_mobile
-from engine.intake.files import ListFile, opened
+from engine.intake.files import ListFile
+from engine.intake.given import Content
 from engine.intake.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 from engine.intake.seen import Seen
+from engine.intake.sheets import Sheet
+from engine.lines import tagged
 from engine.model import Chunk, Excluded, Exclusion
 
 _CHUNK_ROWS = 4_000  # at least, but for the last chunk; 20,000 no longer fit the cache and take a fifth longer
@@ -44,6 +46,22 @@ def read(list_file: ListFile, *, seen: Seen) -> Iterator[Chunk]:
     return _read(list_file, seen=seen, quick=True)
 
 
+def read_all(list_files: Sequence[ListFile], *, seen: Seen) -> Iterator[Chunk]:
+    """Every row of several lists, in their order. Lines are `tagged` with the place of their list; see engine/lines.py.
+
+    Raises IntakeError as `read`.
+    """
+    for source, list_file in enumerate(list_files):
+        chunks = read(list_file, seen=seen)
+        yield from (_tagged(source, chunk) for chunk in chunks) if source else chunks
+
+
+def _tagged(source: int, chunk: Chunk) -> Chunk:
+    chunk.lines = [tagged(source, line) for line in chunk.lines]
+    chunk.excluded = [replace(row, line=tagged(source, row.line)) for row in chunk.excluded]
+    return chunk
+
+
 def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _BLOCK_BYTES) -> Iterator[Chunk]:
     _refuse_if_changed(list_file)
     harvest = _Harvest(seen)
@@ -53,7 +71,7 @@ def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _B
             if harvest.rows >= _CHUNK_ROWS:
                 yield harvest.chunk()
     except UnicodeDecodeError as exc:  # inspect decoded every byte
-        raise IntakeError(_CHANGED, source=list_file.path) from exc
+        raise IntakeError(_CHANGED, source=list_file.source) from exc
     if harvest.rows:
         yield harvest.chunk()
     _refuse_if_changed(list_file)
@@ -61,7 +79,11 @@ def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _B
 
 def _stretches(list_file: ListFile, quick: bool, block_bytes: int) -> Iterator[_Stretch]:
     table = _Table(list_file)
-    stream = _data_blocks(list_file, block_bytes)
+    content = list_file.contents
+    if isinstance(content, Sheet):
+        yield from table.by_rows(content.rows())
+        return
+    stream = _data_blocks(list_file, content, block_bytes)
     for block in stream:
         rows = table.by_pattern(block) if quick else None
         if rows is not None:
@@ -71,16 +93,14 @@ def _stretches(list_file: ListFile, quick: bool, block_bytes: int) -> Iterator[_
 
 
 def _refuse_if_changed(list_file: ListFile) -> None:
-    with opened(list_file.path) as file:
-        status = os.fstat(file.fileno())
-    if (status.st_size, status.st_mtime_ns) != (list_file.size, list_file.mtime_ns):
-        raise IntakeError(_CHANGED, source=list_file.path)
+    if list_file.contents.given.stamp() != (list_file.size, list_file.mtime_ns):
+        raise IntakeError(_CHANGED, source=list_file.source)
 
 
-def _data_blocks(list_file: ListFile, block_bytes: int) -> Iterator[Block]:
+def _data_blocks(list_file: ListFile, content: Content, block_bytes: int) -> Iterator[Block]:
     """The blocks without the header and whatever stands above it."""
     for block in blocks(
-        list_file.path,
+        content,
         encoding=list_file.encoding,
         bom_bytes=list_file.bom_bytes,
         transcode=list_file.transcoded,
@@ -167,7 +187,16 @@ class _Table:
         if rows:
             yield self._stretch(rows, lines)
 
-    def _stretch(self, rows: list[list[str]], lines: list[int]) -> _Stretch:
+    # A sheet ---------------------------------------------------------------------------------------------------------
+
+    def by_rows(self, rows: Iterator[tuple[int, list[list[str]]]]) -> Iterator[_Stretch]:
+        """Rows of a sheet, which comes cut into cells; each stretch with the row number of its first."""
+        for first, cut in rows:
+            skip = max(0, self._file.first_line - first)
+            if data := cut[skip:]:
+                yield self._stretch(data, range(first + skip, first + len(cut)))
+
+    def _stretch(self, rows: list[list[str]], lines: Sequence[int]) -> _Stretch:
         found = list(map(self._clean_mobile, rows))
         return _Stretch(found=found, lines=lines, judge=lambda at: self._judge(rows[at]))
 
@@ -182,13 +211,15 @@ class _Table:
     def _next_row(self, reader: Iterator[list[str]], begin: int) -> list[str]:
         try:
             return next(reader)
-        except csv.Error as exc:  # a cell above csv's limit of 128 Ki characters
+        except (
+            csv.Error
+        ) as exc:  # a cell above csv's limit of 128 Ki characters: nobody writes one, quotes that never close do
             raise self._open_quote(begin) from exc
 
     def _open_quote(self, line: int) -> IntakeError:
         return IntakeError(
             'a quote (") opens a cell of the row that begins here and does not close it: repair or remove it',
-            source=self._file.path,
+            source=self._file.source,
             line=line,
         )
 
@@ -200,7 +231,7 @@ class _Table:
             if self._delimiter in inner and any(map(has_mobile, inner.split(self._delimiter))):
                 raise IntakeError(
                     f'a cell in quotes reaches from here to line {end - 1} and holds parts of other rows: a quote (") is missing or too many',
-                    source=self._file.path,
+                    source=self._file.source,
                     line=begin,
                 )
 

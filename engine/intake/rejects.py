@@ -1,4 +1,4 @@
-"""The rows that were left out, as a CSV that a spreadsheet opens: line, number cell, reason, detail.
+"""The rows that were left out, as a CSV that a spreadsheet opens: line, number cell, reason, detail; of several lists, the list first.
 
 UTF-8 with a byte order mark, without which Excel shows Chinese as rubbish. Cells that a spreadsheet would compute
 (=, +, -, @ and controls at the beginning) get an apostrophe in front; cells of digits and separators alone do not, so that a
@@ -12,12 +12,13 @@ import csv
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from engine.errors import IntakeError
+from engine.lines import untagged
 from engine.model import Excluded
 
 HEADER = ("line", "number", "reason", "detail")
@@ -32,8 +33,10 @@ class RejectsFile:
     its place when the block ends well and is removed when it does not. A file that stood there is replaced.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, labels: Sequence[str] = ()) -> None:
+        """`labels`: how the lists are called, by the place that their lines are tagged with. Of one list, lines need no name."""
         self.path = path
+        self._labels = labels if len(labels) > 1 else ()
         self.written = 0
         self._file: IO[str] | None = None
         self._partial = path
@@ -41,7 +44,7 @@ class RejectsFile:
 
     def add(self, excluded: Iterable[Excluded]) -> None:
         """Append one line each. Raises IntakeError where the file cannot be written."""
-        rows = [(row.line, harmless(row.raw), row.reason.value, row.detail) for row in excluded]
+        rows = [(*self._place(row.line), harmless(row.raw), row.reason.value, row.detail) for row in excluded]
         if not rows:
             return
         try:
@@ -76,7 +79,13 @@ class RejectsFile:
         self._partial = Path(name)
         self._file = os.fdopen(handle, "w", encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(HEADER)
+        self._writer.writerow(("file", *HEADER) if self._labels else HEADER)
+
+    def _place(self, line: int) -> tuple[str | int, ...]:
+        if not self._labels:
+            return (line,)
+        source, own_line = untagged(line)
+        return harmless(self._labels[source]), own_line
 
 
 def harmless(cell: str) -> str:

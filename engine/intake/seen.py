@@ -20,6 +20,10 @@ class Seen:
     def __contains__(self, mobile: str) -> bool:
         return int(mobile) in self._numbers
 
+    def packed(self) -> bytes:
+        """All of them as bytes, as `screening.packed` gives them."""
+        return bytes(self._numbers.serialize()) if self._numbers else b""
+
     def admit(self, mobiles: list[str]) -> list[int]:
         """Remember all of `mobiles`; returns the ascending positions of those that were known or stand twice in it."""
         repeats: list[int] = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +35,35 @@ def written(folder: Path, content: str | bytes, *, encoding: str = "utf-8", name
     return path
 
 
-def taken(path: Path, *, column: str | None = None, encoding: str | None = None, seen: Seen | None = None) -> Taken:
-    return harvested(inspect(path, column=column, encoding=encoding), seen=seen)
+def taken(path: Path, *, seen: Seen | None = None, **how: str | None) -> Taken:
+    return harvested(inspect(path, **how), seen=seen)
+
+
+def zipped(files: Mapping[str, bytes], *, utf8_names: bool = True) -> bytes:
+    """A .zip. Without `utf8_names`, names are GBK and not flagged, as Windows writes them in China."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(
+                zipfile.ZipInfo(name if utf8_names else "N" * len(name.encode("gbk"))), content, zipfile.ZIP_DEFLATED
+            )
+    data = out.getvalue()
+    for name in () if utf8_names else files:  # zipfile cannot write them: letters of the same length make room
+        raw = name.encode("gbk")
+        data = data.replace(b"N" * len(raw), raw)
+    return data
+
+
+def flagged(archive: bytes, *, add: int = 0, drop: int = 0) -> bytes:
+    """A .zip with other flags in every header, local and central."""
+    data = bytearray(archive)
+    for magic, at_flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(magic)
+        while at >= 0:
+            (flags,) = struct.unpack_from("<H", data, at + at_flags)
+            struct.pack_into("<H", data, at + at_flags, (flags | add) & ~drop)
+            at = data.find(magic, at + 4)
+    return bytes(data)
 
 
 def harvested(

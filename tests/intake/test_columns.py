@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import IntakeError
 from engine.intake import inspect
-from engine.intake.columns import KNOWN_HEADERS, folded
+from engine.intake.columns import KNOWN_HEADERS, _is_known, folded
 from tests.intake.lists import taken, written
 from tests.numbers import mobiles
 
@@ -67,11 +67,27 @@ def test_a_second_number_in_some_cells_is_no_delimiter(tmp_path: Path) -> None:
         "Tel.",
         "手機號碼",
         "手机号1",
+        "手机/电话",
+        "收货人手机",
+        "联系方式",
+        "聯絡電話",
+        "Customer_Phone",
+        "Mobile Phone No.",
+        "contact tel",
+        "shoujihao",
+        "lxdh",
     ],
 )
 def test_a_header_decides_even_beside_another_column_of_numbers(tmp_path: Path, header: str) -> None:
     path = written(tmp_path, table(("推荐人号", header), (B, A), (A, C)))
     assert inspect(path).column == 1
+
+
+@pytest.mark.parametrize(
+    "header", ["紧急联系人电话", "推荐人手机", "emergency phone", f"电话{A}", "座机", "固定电话", "传真"]
+)
+def test_numbers_of_other_people_and_other_devices_are_not_known_by_their_header(header: str) -> None:
+    assert not _is_known(header)
 
 
 def test_known_headers_are_written_as_they_are_compared() -> None:

@@ -164,6 +164,24 @@ def test_a_foreign_mobile_in_international_form_is_never_taken_for_a_mainland_on
     assert verdict.reason in (Exclusion.FOREIGN, Exclusion.INVALID)
 
 
+@given(
+    st.sampled_from(["10", "20", "21", "22", "25", "28", "311", "512", "571", "755", "791", "898", "991"]),
+    st.integers(2 * 10**6, 9 * 10**7 - 1).map(str),
+)
+def test_what_the_oracle_calls_a_landline_is_called_so(area: str, subscriber: str) -> None:
+    parsed = phonenumbers.parse(f"+86{area}{subscriber}")
+    assume(phonenumbers.is_valid_number(parsed))
+    assume(phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.FIXED_LINE)
+    for style in (
+        phonenumbers.PhoneNumberFormat.E164,
+        phonenumbers.PhoneNumberFormat.INTERNATIONAL,
+        phonenumbers.PhoneNumberFormat.NATIONAL,
+    ):
+        (verdict,) = examine(phonenumbers.format_number(parsed, style))
+        assert isinstance(verdict, Refusal)
+        assert verdict.reason is Exclusion.LANDLINE
+
+
 @given(st.text())
 def test_every_cell_gets_a_verdict_and_a_mobile_is_always_well_formed(cell: str) -> None:
     verdicts = examine(cell)
