@@ -32,6 +32,8 @@ PASS_EVERY_S = 5.0
 DRAIN_SHARE = 20
 """A drain for doubts whose patience is over may take one part in this many of the time."""
 QUIET_TRIES = 3
+READINGS_BACK = (0, 2, 6, 30)
+"""A stretch from the last reading may hold too few answers to believe the balance; then it is begun earlier."""
 
 
 class Books(SettlingJournal, Journal, Protocol):
@@ -119,12 +121,14 @@ class Settler:
         """One pass over everything that is in doubt: end what the evidence can end, and say of the rest what it waits for."""
         async with self._passing:
             doubts = await self._journal.open_doubts(self._account)
-            by_key = {AttemptKey(batch_id=doubt.batch_id, number=doubt.number): doubt for doubt in doubts}
+            by_key = {_key(doubt): doubt for doubt in doubts}
             verdicts, charges, off = await self._by_balance(doubts)
             ended: dict[AttemptKey, Verdict] = {}
             for key, verdict in {**verdicts, **await self._by_reports(verdicts)}.items():
                 if key in by_key and verdict.finding is not Finding.OPEN:
-                    points, charged_at = charges.get(key, (None, self._clock()))
+                    by_balance = verdict.source is Source.BALANCE
+                    guess = self._clock() if by_balance else by_key[key].gave_up_at
+                    points, charged_at = charges.get(key, (None, guess))
                     charge = (await self._full_charge(by_key[key]) if points is None else points, charged_at)
                     settling = _settling(verdict, self._clock(), charge)
                     if await self._journal.settle(self._account, settling):
@@ -146,15 +150,21 @@ class Settler:
         policy = self._policy
         if not policy.short_counts and await self._journal.saw_short_count(self._account):
             policy = replace(policy, short_counts=True)
-        for since in beginnings(doubts, await self._journal.reading_times(self._account), lag=policy.lag):
-            rows = await self._journal.account_stretch(self._account, since=since, patience=policy.patience)
-            stretch = stretch_of(rows, price=self._price, policy=policy, now=self._clock())
-            settlement = await asyncio.to_thread(settle, stretch)
-            off = settlement.off
-            charges.update(_charges(settlement))
-            for verdict in settlement.verdicts:
-                if verdict.key not in verdicts or verdict.finding is not Finding.OPEN:
-                    verdicts[verdict.key] = verdict
+        asked, tried = await self._journal.reading_times(self._account), set[datetime]()
+        for back in READINGS_BACK:
+            left = [doubt for doubt in doubts if not _is_ended(verdicts.get(_key(doubt)))]
+            for since in beginnings(left, asked, lag=policy.lag, back=back):
+                if since in tried:
+                    continue
+                tried.add(since)
+                rows = await self._journal.account_stretch(self._account, since=since, patience=policy.patience)
+                stretch = stretch_of(rows, price=self._price, policy=policy, now=self._clock())
+                settlement = await asyncio.to_thread(settle, stretch)
+                off = settlement.off
+                for verdict in settlement.verdicts:
+                    if not _is_ended(verdicts.get(verdict.key)):
+                        verdicts[verdict.key] = verdict
+                        charges.update(_charges(settlement, verdict.key))
         return verdicts, charges, off
 
     async def _by_reports(self, said: dict[AttemptKey, Verdict]) -> dict[AttemptKey, Verdict]:
@@ -319,18 +329,25 @@ def _settling(verdict: Verdict, at: datetime, charge: tuple[Decimal, datetime]) 
     )
 
 
-def _charges(settlement: Settlement) -> dict[AttemptKey, tuple[Decimal | None, datetime]]:
-    """What the gaps say of those that fill them: the charge, None where several share a gap, and when it was at the latest.
+def _key(doubt: OpenDoubt) -> AttemptKey:
+    return AttemptKey(batch_id=doubt.batch_id, number=doubt.number)
+
+
+def _is_ended(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.finding is not Finding.OPEN
+
+
+def _charges(settlement: Settlement, key: AttemptKey) -> dict[AttemptKey, tuple[Decimal | None, datetime]]:
+    """What the gaps say of an attempt that fills one: its charge, None where it shares the gap, and when that was at the latest.
 
     That is just before the answer or reading that shows it missing: so the points add up between any two readings.
     """
-    found: dict[AttemptKey, tuple[Decimal | None, datetime]] = {}
-    for fact in settlement.gaps:
-        keys, at = fact.taken_by or (), fact.gap.end - timedelta(microseconds=1)
-        for key in keys:
-            latest = max(at, found[key][1]) if key in found else at
-            found[key] = (fact.gap.points if len(keys) == 1 else None, latest)
-    return found
+    mine = [fact for fact in settlement.gaps if key in (fact.taken_by or ())]
+    if not mine:
+        return {}
+    alone = len(mine) == 1 and mine[0].taken_by == (key,)
+    at = max(fact.gap.end for fact in mine) - timedelta(microseconds=1)
+    return {key: (mine[0].gap.points if alone else None, at)}
 
 
 def _recipients(doubts: list[OpenDoubt]) -> str:

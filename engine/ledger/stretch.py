@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -94,17 +95,19 @@ def _in_flight(row: StretchAttempt, price: Decimal) -> InFlight:
     )
 
 
-def beginnings(doubts: Iterable[OpenDoubt], asked: Sequence[datetime], *, lag: timedelta) -> list[datetime]:
-    """Where the stretches must begin that can settle these doubts: at the last reading asked for before each.
+def beginnings(
+    doubts: Iterable[OpenDoubt], asked: Sequence[datetime], *, lag: timedelta, back: int = 0
+) -> list[datetime]:
+    """Where the stretches must begin that can settle these doubts: `back` readings before the last one asked for before each.
 
     Earlier by `lag`, because a reading may be behind: what was charged just before must be in the stretch too. A doubt
     before every reading has no stretch.
     """
     found = set()
     for doubt in doubts:
-        before = [at for at in asked if at < doubt.started_at]
+        before = bisect_left(asked, doubt.started_at)
         if before:
-            found.add(before[-1] - lag)
+            found.add(asked[max(0, before - 1 - back)] - lag)
     return sorted(found)
 
 

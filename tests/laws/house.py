@@ -16,6 +16,8 @@ from engine.simulator import Simulator
 from tests.numbers import mobiles
 
 TEXT = "【测试】春季新品已经到店"
+IMPATIENT = "[settlement]\nmin_age_s = 1.5\nbalance_settle_s = 0.1\n"
+"""Longer than the simulator takes to accept what it hangs on, and far shorter than anybody would choose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +46,14 @@ class House:
         """Where the journal is."""
         return self.folder / "xinshi.db"
 
-    def settle_in(self, rows: int, *, seed: int, settings: str = "") -> list[str]:
-        """Write the list and the settings; return the numbers of the list."""
+    def settle_in(
+        self, rows: int, *, seed: int, settings: str = "", patience: str = IMPATIENT, account: str = ""
+    ) -> list[str]:
+        """Write the list and the settings; return the numbers of the list. `account`: more keys of that table."""
         numbers = mobiles(rows, seed=seed)
         (self.folder / "list.csv").write_text("手机号\n" + "\n".join(numbers) + "\n", encoding="gb18030")
-        (self.folder / "xinshi.toml").write_text(
-            f'[account]\nurl = "{self.sim.url}"\n[journal]\nurl = "xinshi.db"\n{settings}', encoding="utf-8"
-        )
+        tables = (f'[account]\nurl = "{self.sim.url}"', account, '[journal]\nurl = "xinshi.db"', patience, settings)
+        (self.folder / "xinshi.toml").write_text("\n".join(tables), encoding="utf-8")
         return numbers
 
     async def start(self, *words: str, crash: str | None = None) -> asyncio.subprocess.Process:
