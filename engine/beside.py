@@ -38,6 +38,7 @@ from engine.ledger.reckoning import Reckoning, reckon
 from engine.ledger.settlement import settle
 from engine.ledger.stretch import stretch_of
 from engine.ledger.summary import CampaignSummary, summarise
+from engine.model import OutcomeKind
 from engine.settings import Settings
 from engine.settling import assume
 from engine.steering import Steering
@@ -136,7 +137,9 @@ async def _stretch(journal: Reader, account: str, view: AuditView, *, price: Dec
         policy = replace(policy, short_counts=await journal.saw_short_count(account))
     since = view.readings[0].asked_at - policy.lag
     rows = await journal.account_stretch(account, since=since, patience=policy.patience)
-    return stretch_of(rows, price=price, policy=policy, now=_now())
+    # In a journal somebody has tampered with, an answer may lack its charge: the laws name it, the drawing goes without it.
+    sound = [row for row in rows.attempts if row.outcome is not OutcomeKind.ACCEPTED or row.charge is not None]
+    return stretch_of(replace(rows, attempts=sound), price=price, policy=policy, now=_now())
 
 
 def _audited(

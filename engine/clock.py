@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,12 +29,13 @@ class SteadyClock:
     Settlement orders what happened by these times and counts its patience with them.
     """
 
-    def __init__(self, *, wall: datetime | None = None) -> None:
-        self._start_s = boottime()
+    def __init__(self, *, wall: datetime | None = None, passing: Callable[[], float] = boottime) -> None:
+        """`wall` is the time now, the machine's where none is given; `passing` are the seconds since the boot."""
+        self._passing, self._start_s = passing, passing()
         self._wall = datetime.now(UTC) if wall is None else wall
 
     def __call__(self) -> datetime:
-        return self._wall + timedelta(seconds=boottime() - self._start_s)
+        return self._wall + timedelta(seconds=self._passing() - self._start_s)
 
     @property
     def booted_at(self) -> datetime:

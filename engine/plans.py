@@ -19,6 +19,7 @@ from engine.errors import (
 from engine.gate import Gate
 from engine.gateway.profile import Profile
 from engine.intake.files import ListFile
+from engine.intake.given import STANDARD_INPUT
 from engine.intake.screening import packed
 from engine.journal.opening import read_journal
 from engine.journal.port import (
@@ -29,7 +30,7 @@ from engine.journal.port import (
 from engine.journal.store import Reader, SqlJournal
 from engine.live import Live
 from engine.model import Balance, Message
-from engine.pipeline import Cut, Pipeline
+from engine.pipeline import Cut, Listing, Pipeline
 from engine.planning.batching import distinct_allowed
 from engine.planning.order import order_key, plan_hash
 from engine.planning.preview import PlanTally, forecast_s
@@ -44,7 +45,7 @@ _LONGEST_STEM = 40
 class SendOrder:
     """What the operator asks for: this text, these people. `limit`: recipients released now, the rest stays planned."""
 
-    file: Path
+    files: tuple[Path, ...]  # - is standard input
     text: str
     column: str | None = None
     encoding: str | None = None
@@ -66,7 +67,7 @@ class Plan:
     order_key: str
     plan_hash: str
     message: Message
-    source: ListFile
+    listing: Listing
     tally: PlanTally
     distinct: bool
     balance: Balance | None
@@ -99,9 +100,9 @@ class Planner:
         self._live.phase = "reading"
         message = message_of(order, gate)
         gate.http.prepare(message.content)  # an unencodable character is found now, not at the first batch
-        source = await asyncio.to_thread(self._reading.inspected)
-        key = order_key(gate.account.account_key, message.content, [source.sha256])
-        name = order.campaign or await _free_name(journal, f"{_name_from(order.file)}-{key[:6]}")
+        listing = await asyncio.to_thread(self._reading.listing)
+        key = key_of(gate.account.account_key, message, listing)
+        name = order.campaign or await _free_name(journal, f"{_name_from(listing)}-{key[:6]}")
         refuse_name(name)
         opted_out = await self._opted_out(journal)
         cut = self._cut(message, balance, name, opted_out)
@@ -110,9 +111,9 @@ class Planner:
             account=gate.account.account_key,
             profile=gate.profile.name,
             order_key=key,
-            plan_hash=plan_hash(key, signed_off(gate, order)),
+            plan_hash=plan_hash(key, signed_off(gate, order, listing)),
             messages=[message],
-            sources=[_source_record(source)],
+            sources=[_source_record(list_file) for list_file in listing.list_files],
             created_at=_now(),
             screened=opted_out.seq,
         )
@@ -120,7 +121,7 @@ class Planner:
         try:
             await self._stream(cut, journal, campaign_id)
             tally = self._reading.tally
-            _refuse_nobody(order, tally)
+            _refuse_nobody(listing, tally)
         except BaseException:  # the half plan is discarded, then it is raised on
             if journal is not None and campaign_id is not None:
                 with suppress(JournalError):
@@ -132,7 +133,7 @@ class Planner:
             order_key=key,
             plan_hash=draft.plan_hash,
             message=message,
-            source=source,
+            listing=listing,
             tally=tally,
             distinct=cut.distinct,
             balance=balance,
@@ -203,9 +204,23 @@ def _make_folder(folder: Path) -> None:
         raise JournalError(f"cannot create the folder {folder} ({error.strerror})") from error
 
 
-def _refuse_nobody(order: SendOrder, tally: PlanTally) -> None:
+def key_of(account_key: str, message: Message, listing: Listing) -> str:
+    """The order key: account, text and whom the lists name. Another sheet, or another column, is another list of people."""
+    lists = [f"{each.sha256} {each.column} {each.inside}" for each in listing.list_files]
+    return order_key(account_key, message.content, lists)
+
+
+def _refuse_nobody(listing: Listing, tally: PlanTally) -> None:
     if not tally.recipients:
-        raise PlanError(f"{order.file}: none of its {tally.rows:,} rows holds a number that can be sent to")
+        left_out = ", ".join(f"{count:,} {reason.value}" for reason, count in tally.excluded.most_common())
+        raise PlanError(
+            f"{_names(listing)}: none of its {tally.rows:,} rows holds a number that can be sent to ({left_out})"
+        )
+
+
+def _names(listing: Listing) -> str:
+    first, *others = listing.list_files
+    return first.label + (f" and {len(others)} more lists" if others else "")
 
 
 def refuse_unsigned(order: SendOrder, hashed: str) -> None:
@@ -224,9 +239,9 @@ def refuse_name(name: str) -> None:
         )
 
 
-def _name_from(file: Path) -> str:
-    """The list's own name, as far as it can name a campaign."""
-    return "".join(filter(str.isprintable, file.stem)).lstrip(".-")[:_LONGEST_STEM] or "list"
+def _name_from(listing: Listing) -> str:
+    """The first list's own name, as far as it can name a campaign."""
+    return "".join(filter(str.isprintable, listing.list_files[0].path.stem)).lstrip(".-")[:_LONGEST_STEM] or "list"
 
 
 def message_of(order: SendOrder, gate: Gate) -> Message:
@@ -270,7 +285,7 @@ def batch_size(gate: Gate) -> int:
     return wanted
 
 
-def signed_off(gate: Gate, order: SendOrder) -> dict[str, str | int | float | None]:
+def signed_off(gate: Gate, order: SendOrder, listing: Listing) -> dict[str, str | int | float | None]:
     """What the plan hash covers beside the order key."""
     pace = gate.account.pace
     return {
@@ -280,13 +295,20 @@ def signed_off(gate: Gate, order: SendOrder) -> dict[str, str | int | float | No
         "in_flight": pace.in_flight,
         "max_recipients": gate.settings.batch.max_recipients,
         "limit": order.limit,
-        "screening": 1,
+        "screening": " ".join(
+            [
+                *(f"-{each.list_file.sha256}" for each in listing.excluded),
+                *(f"+{each.list_file.sha256}" for each in listing.only),
+            ]
+        ),
     }
 
 
 def _source_record(source: ListFile) -> SourceRecord:
     return SourceRecord(
-        path=str(source.path.resolve()),
+        path=str(source.path.resolve()) + (f" | {source.inside}" if source.inside else "")
+        if source.path != STANDARD_INPUT
+        else "standard input",
         sha256=source.sha256,
         size=source.size,
         encoding=source.encoding,

@@ -51,8 +51,8 @@ from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance, BatchState, CampaignState, Message, Outcome, PauseReason
 from engine.pipeline import Pipeline
-from engine.planning.order import order_key, plan_hash
-from engine.plans import Plan, Planner, SendOrder, message_of, refuse_name, refuse_unsigned, signed_off
+from engine.planning.order import plan_hash
+from engine.plans import Plan, Planner, SendOrder, key_of, message_of, refuse_name, refuse_unsigned, signed_off
 from engine.settings import Settings
 from engine.settling import Settler
 from engine.steering import Steering
@@ -97,9 +97,9 @@ class Engine:
         Raises PlanError when its name belongs to another order, SendRefused when the plan is not the one signed off.
         """
         message = message_of(order, self.gate)
-        source = await asyncio.to_thread(reading.inspected)
-        key = order_key(self.account_key, message.content, [source.sha256])
-        refuse_unsigned(order, plan_hash(key, signed_off(self.gate, order)))
+        listing = await asyncio.to_thread(reading.listing)
+        key = key_of(self.account_key, message, listing)
+        refuse_unsigned(order, plan_hash(key, signed_off(self.gate, order, listing)))
         if order.campaign is not None:
             refuse_name(order.campaign)
             named = await self.journal.find_campaign(name=order.campaign)

@@ -50,26 +50,28 @@ def check(*, common: Common = _NONE) -> int:
 
 
 @app.command
-def plan(file: Path, /, *, order: Order | None = None, common: Common = _NONE) -> int:
+def plan(file: Path, /, *files: Path, order: Order | None = None, common: Common = _NONE) -> int:
     """Show what `send` would do. Nothing is sent; only the rows it would leave out are listed in a file.
 
     Parameters
     ----------
     file
-        The customer list (CSV).
+        The customer list: CSV, Excel (.xlsx, .xls, .ods), a .gz or .zip of CSVs, a folder, or - for standard input.
+    files
+        More of them; who stands in two is sent to once.
     """
     order = order or Order()
-    with _reading(file, order) as reading:
+    with _reading([file, *files], order) as reading:
         from engine.cli import commands
 
-        return commands.plan(file, order, common, reading)
+        return commands.plan([file, *files], order, common, reading)
 
 
 @app.command
 def send(
     file: Path,
     /,
-    *,
+    *files: Path,
     yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     plan: str | None = None,
     order: Order | None = None,
@@ -80,17 +82,19 @@ def send(
     Parameters
     ----------
     file
-        The customer list (CSV).
+        The customer list: CSV, Excel (.xlsx, .xls, .ods), a .gz or .zip of CSVs, a folder, or - for standard input.
+    files
+        More of them; who stands in two is sent to once.
     yes
         Do not ask.
     plan
         Send only if the plan hash is this one.
     """
     order = order or Order()
-    with _reading(file, order) as reading:
+    with _reading([file, *files], order) as reading:
         from engine.cli import commands
 
-        return commands.send(file, order, common, reading, yes=yes, signed=plan)
+        return commands.send([file, *files], order, common, reading, yes=yes, signed=plan)
 
 
 @app.command
@@ -320,11 +324,18 @@ def optouts_list(*, common: Common = _NONE) -> int:
     return tracking.listing(common)
 
 
-def _reading(file: Path, order: Order) -> Pipeline:
+def _reading(files: Sequence[Path], order: Order) -> Pipeline:
     """Begin to read the list before the libraries of the sender are loaded: both take most of a second."""
     from engine.pipeline import Pipeline
 
-    return Pipeline(file, column=order.column, encoding=order.encoding)
+    return Pipeline(
+        files,
+        column=order.column,
+        encoding=order.encoding,
+        sheet=order.sheet,
+        exclude=order.exclude,
+        only=order.only,
+    )
 
 
 @app.command

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -32,6 +32,8 @@ from engine.plans import Plan, SendOrder, preview
 from engine.runtime import Engine, run_in_loop, unless_set
 from engine.settings import Settings, load_settings
 from engine.telemetry import configure_logging
+
+_STANDARD_INPUT = Path("-")
 
 
 def check(common: Common) -> int:
@@ -89,10 +91,10 @@ def check(common: Common) -> int:
     return code
 
 
-def plan(file: Path, order: Order, common: Common, reading: Pipeline) -> int:
+def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline) -> int:
     """The preview."""
     settings = _settings(common, order)
-    wanted = _order(file, order)
+    wanted = _order(files, order)
     live = _announcing(Live(), common)
     made: list[Plan] = []
 
@@ -115,12 +117,14 @@ def plan(file: Path, order: Order, common: Common, reading: Pipeline) -> int:
     return code
 
 
-def send(file: Path, order: Order, common: Common, reading: Pipeline, *, yes: bool, signed: str | None) -> int:
+def send(
+    files: Sequence[Path], order: Order, common: Common, reading: Pipeline, *, yes: bool, signed: str | None
+) -> int:
     """Plan, confirm, run; or go on with the campaign this order already is."""
-    if not yes and signed is None and not sys.stdin.isatty():
+    if not yes and signed is None and (not sys.stdin.isatty() or _STANDARD_INPUT in files):
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
     settings = _settings(common, order)
-    wanted = _order(file, order, signed)
+    wanted = _order(files, order, signed)
     live = _announcing(Live(), common)
 
     async def main() -> int:
@@ -288,9 +292,9 @@ def _settings(common: Common, order: Order | None = None) -> Settings:
     return settings
 
 
-def _order(file: Path, order: Order, signed: str | None = None) -> SendOrder:
+def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> SendOrder:
     return SendOrder(
-        file=file,
+        files=tuple(files),
         text=_text(order),
         column=order.column,
         encoding=order.encoding,

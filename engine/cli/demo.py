@@ -38,7 +38,7 @@ def run(rows: int, common: Common) -> int:
         mine = Common(config=config, json=common.json, verbose=common.verbose, quiet=common.quiet)
         order = Order(text=_TEXT, signature=_SIGNATURE, campaign="demo")
         with Pipeline(listed) as reading:
-            code = commands.send(listed, order, mine, reading, yes=True, signed=None)
+            code = commands.send([listed], order, mine, reading, yes=True, signed=None)
     out.tell(
         common,
         f"\nLook at it again:      xinshi status demo --config {config}\n"

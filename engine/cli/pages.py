@@ -6,7 +6,7 @@ A page is one grid: a label, then a number and what it means, or words in both t
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +19,10 @@ from engine.ledger.audit import Finding
 from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
+from engine.pipeline import Listing
 from engine.plans import Plan
+
+_LISTS_SHOWN, _CELL_SHOWN = 8, 24
 
 _EXCLUDED = {
     Exclusion.INVALID: "not a mobile number",
@@ -30,6 +33,8 @@ _EXCLUDED = {
     Exclusion.FOREIGN: "foreign number",
     Exclusion.IOT: "machine number (13 digits)",
     Exclusion.DIGITS_LOST: "digits lost by a spreadsheet",
+    Exclusion.EXCLUDED_LIST: "on a list given with --exclude",
+    Exclusion.NOT_ON_LIST: "on no list given with --only",
     Exclusion.MALFORMED: "columns shifted",
 }
 
@@ -70,6 +75,7 @@ _STATES = {
     "expired": ("expired", ""),
 }
 _MOST_REASONS = 5  # shown per state
+_MOST_LINES = 20  # shown of those left out
 _MOST_DOUBTS = 20  # shown of those still open
 
 _Value = int | Decimal | str
@@ -105,12 +111,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def plan_page(plan: Plan) -> str:
     """The preview."""
-    tally, source, message = plan.tally, plan.source, plan.message
+    tally, message = plan.tally, plan.message
     excluded = sum(tally.excluded.values())
-    column = source.column_label if source.column_label.startswith("column ") else f"column {source.column_label}"
     lines: list[Line] = [
         ("campaign", plan.name, ""),
-        ("list", f"{source.path} ({source.encoding.upper()}, numbers in {column})", ""),
+        *_list_lines(plan.listing),
         ("rows", tally.rows, f"and {tally.extra:,} second numbers in a cell" if tally.extra else ""),
         ("left out", excluded, f"listed in {plan.rejects}" if plan.rejects else ""),
         *(
@@ -127,6 +132,28 @@ def plan_page(plan: Plan) -> str:
         ("plan hash", plan.plan_hash, ""),
     ]
     return f"\n{grid(lines)}\n"
+
+
+def _list_lines(listing: Listing) -> Iterator[Line]:
+    """The lists that are read, how each begins, and what is not read or not clear."""
+    for each in listing.list_files[:_LISTS_SHOWN]:
+        label = each.column_label if each.column_label.startswith("column ") else f"column {each.column_label}"
+        yield "list", f"{each.label} ({each.encoding.upper()}, numbers in {label})", ""
+        for row in each.preview_rows if len(listing.list_files) == 1 else ():
+            yield "  begins", " | ".join(_short(cell) for cell in row), ""
+    if (more := len(listing.list_files) - _LISTS_SHOWN) > 0:
+        yield "", f"and {more:,} more lists", ""
+    for skipped in listing.skipped[:_LISTS_SHOWN]:
+        yield "  not read", f"{skipped.name}: {skipped.why}", ""
+    for word, lists in (("without", listing.excluded), ("only", listing.only)):
+        for screening in lists:
+            unclear = sum(screening.unclear.values())
+            told = f"{unclear:,} of its rows name nobody clearly: it may miss people" if unclear else ""
+            yield word, f"{screening.mobiles:,} numbers of {screening.list_file.label}", told
+
+
+def _short(cell: str) -> str:
+    return cell if len(cell) <= _CELL_SHOWN else cell[: _CELL_SHOWN - 1] + "…"
 
 
 def plan_hint(plan: Plan) -> str:
@@ -152,8 +179,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "balance": None if plan.balance is None else number(plan.balance.remaining),
         "seconds": round(plan.forecast_s, 1),
         "text": plan.message.content,
-        "encoding": plan.source.encoding,
-        "column": plan.source.column_label,
+        "encoding": plan.listing.list_files[0].encoding,
+        "column": plan.listing.list_files[0].column_label,
+        "lists": [each.label for each in plan.listing.list_files],
         "rejects": None if plan.rejects is None else str(plan.rejects),
     }
 
@@ -268,12 +296,10 @@ def _left_out_lines(summary: CampaignSummary) -> Iterable[Line]:
     """Whom a short count left out: nobody but the reports can tell, and they take their time."""
     if summary.left_out is None:
         yield "", "who they are, the delivery reports tell in time; nothing is sent again", ""
-    elif summary.left_out:
-        yield (
-            "    probably left out",
-            summary.left_out,
-            "of those batches have no report, and none is waited for any more: `xinshi why NUMBER` tells of each",
-        )
+    elif lines := summary.left_out:
+        listed = ", ".join(map(str, lines[:_MOST_LINES])) + (" …" if len(lines) > _MOST_LINES else "")
+        meaning = f"of those batches have no report, and none is waited for any more: list line {listed}"
+        yield "    left out", len(lines), f"{meaning}\n(`xinshi why NUMBER` tells of each)"
 
 
 def _delivery_lines(summary: CampaignSummary) -> Iterable[Line]:

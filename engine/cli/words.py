@@ -42,6 +42,14 @@ class Order:
     ] = None
     column: Annotated[str | None, Parameter(help="The column with the numbers: its name, or its place from 1.")] = None
     encoding: Annotated[str | None, Parameter(help="The list's encoding, when the found one is wrong.")] = None
+    sheet: Annotated[str | None, Parameter(help="The sheet of a workbook: its name, or its place from 1.")] = None
+    exclude: Annotated[
+        tuple[Path, ...], Parameter(negative="", help="A list of people to leave out; may be given several times.")
+    ] = ()
+    only: Annotated[
+        tuple[Path, ...],
+        Parameter(negative="", help="Send to nobody who is not on this list; may be given several times."),
+    ] = ()
     campaign: Annotated[str | None, Parameter(help="A name for this campaign.")] = None
     signature: Annotated[str | None, Parameter(help="Your brand, as the gateway knows it.")] = None
     opt_out: Annotated[str | None, Parameter(help="The opt-out words to end the message with.")] = None

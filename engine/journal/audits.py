@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.gateway.polls import ReportState
@@ -32,6 +32,8 @@ from engine.model import BatchState, Exclusion, OutcomeKind, RefusalKind
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far the gateway's clock may be behind ours."""
+
+_IN_ONE_QUERY = 500  # values in an IN (…)
 
 _IN_DOUBT = attempt.c.outcome == OutcomeKind.IN_DOUBT.value
 _CHARGED = (entry.c.batch_id == attempt.c.batch_id) & (entry.c.attempt_number == attempt.c.number)
@@ -189,16 +191,19 @@ async def _orphans(connection: AsyncConnection, account: str, attempts: Sequence
         return []
     since = min(row.started_at for row in attempts) - CLOCK_SKEW
     mine = (report.c.account == account) & (report.c.task_id != "")
-    ids = select(report.c.task_id).distinct().where(mine).subquery()
-    known = exists().where(attempt.c.account == account, attempt.c.task_id == ids.c.task_id)
-    unknown = select(ids.c.task_id).where(~known)
-    rows = await connection.execute(
-        select(report.c.task_id, func.aggregate_strings(report.c.mobile, ",").label("mobiles"))
-        .where(mine, report.c.task_id.in_(unknown), report.c.received_at >= since)
-        .group_by(report.c.task_id)
-        .order_by(report.c.task_id)
-    )
-    return [TaskReports(task_id=row.task_id, mobiles=row.mobiles.split(",")) for row in rows]
+    known = select(attempt.c.task_id).where(attempt.c.account == account, attempt.c.task_id.is_not(None))
+    told = set((await connection.execute(select(report.c.task_id).distinct().where(mine))).scalars())
+    unknown = sorted(told.difference((await connection.execute(known)).scalars()))
+    found = []
+    for begin in range(0, len(unknown), _IN_ONE_QUERY):
+        rows = await connection.execute(
+            select(report.c.task_id, func.aggregate_strings(report.c.mobile, ",").label("mobiles"))
+            .where(mine, report.c.task_id.in_(unknown[begin : begin + _IN_ONE_QUERY]), report.c.received_at >= since)
+            .group_by(report.c.task_id)
+            .order_by(report.c.task_id)
+        )
+        found += [TaskReports(task_id=row.task_id, mobiles=row.mobiles.split(",")) for row in rows]
+    return found
 
 
 async def _nameless(connection: AsyncConnection, account: str) -> list[list[str]]:

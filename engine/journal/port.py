@@ -280,12 +280,14 @@ class Trace:
 class ShortBatch:
     """An accepted batch of which the gateway counted `lacking` numbers fewer than it carried.
 
-    `unreported` are those without any report, once none is waited for any more; None until then.
+    `unreported` are those without any report, once none is waited for any more; None until then. `lines[i]` is the line
+    `unreported[i]` stands on.
     """
 
     seq: int
     lacking: int
     unreported: tuple[str, ...] | None
+    lines: tuple[int, ...] = ()
 
 
 class Journal(Protocol):

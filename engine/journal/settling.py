@@ -90,7 +90,7 @@ class SettlingLooks(ABC):
             entry.c.account == account, entry.c.kind == "reading", entry.c.at >= since
         )
         async with self._look() as connection:
-            attempts = [_stretch_attempt(row) for row in await connection.execute(rows_of_attempts)]
+            # The readings first: whatever they may show has begun before the attempts are looked at, and is among them.
             readings = [
                 StretchReading(
                     asked_at=row.asked_at or row.at,
@@ -100,6 +100,7 @@ class SettlingLooks(ABC):
                 )
                 for row in await connection.execute(rows_of_readings.order_by(entry.c.at))
             ]
+            attempts = [_stretch_attempt(row) for row in await connection.execute(rows_of_attempts)]
         return AccountStretch(attempts=attempts, readings=readings)
 
     async def saw_short_count(self, account: str) -> bool:

@@ -14,7 +14,20 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, literal_column, null, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    func,
+    insert,
+    literal_column,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,13 +54,13 @@ from engine.journal.port import (
 )
 from engine.journal.schema import attempt, batch, campaign, microseconds, opt_out, poll, reply, report
 from engine.journal.settling import WAS_TAKEN
+from engine.lines import unpack_lines
 from engine.model import OutcomeKind
 
 ENDED_DURING_POLL = "the process ended before the answer was kept"
 AT_ONCE = 1_000
 """Reports a commit: intents wait for the commit before theirs, so it must be short."""
 
-_FINAL = (ReportState.DELIVERED.value, ReportState.UNDELIVERED.value)
 _IN_ONE_QUERY = 500  # values in an IN (…)
 
 
@@ -272,38 +285,33 @@ class TrackingLooks(ABC):
 
         A report counts for a number that the attempt with its task id carried, and for no other.
         """
-        carried = (attempt.c.campaign_id == campaign_id) & WAS_TAKEN
         told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
-        reported = (
+
+        def reported(state: ReportState) -> ColumnElement[str | None]:
+            # A look for each attempt; a join would sort every report of the campaign first.
+            mobiles = select(func.aggregate_strings(report.c.mobile, ",")).where(told, report.c.state == state.value)
+            return mobiles.scalar_subquery()
+
+        carried = (
             select(
-                report.c.state,
                 batch.c.mobiles,
                 attempt.c.omitted,
+                attempt.c.size,
                 attempt.c.finished_at,
-                func.aggregate_strings(report.c.mobile, ",").label("reported"),
+                reported(ReportState.DELIVERED).label("delivered"),
+                reported(ReportState.UNDELIVERED).label("undelivered"),
             )
-            .join(attempt, told)
             .join(batch, batch.c.id == attempt.c.batch_id)
-            .where(carried, report.c.state.in_(_FINAL))
-            .group_by(attempt.c.batch_id, attempt.c.number, report.c.state, batch.c.mobiles, attempt.c.omitted)
-            .group_by(attempt.c.finished_at)
+            .where(attempt.c.campaign_id == campaign_id, WAS_TAKEN)
         )
-        final = dict.fromkeys(_FINAL, 0)
-        overdue = 0
+        delivered = undelivered = overdue = 0
         async with self._look() as connection:
-            if overdue_before is not None:
-                old = select(func.coalesce(func.sum(attempt.c.size), 0)).where(
-                    carried, attempt.c.finished_at < overdue_before
-                )
-                overdue = int((await connection.execute(old)).scalar_one())
-            rows = await connection.stream(reported)
-            async for row in rows:
+            async for row in await connection.stream(carried):
                 ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
-                count = len(ours.intersection(row.reported.split(",")))
-                final[row.state] += count
+                final = [len(ours.intersection(names.split(","))) if names else 0 for names in row[-2:]]
+                delivered, undelivered = delivered + final[0], undelivered + final[1]
                 if overdue_before is not None and row.finished_at < overdue_before:
-                    overdue -= count
-        delivered, undelivered = (final[state] for state in _FINAL)
+                    overdue += row.size - sum(final)
         return Delivery(delivered=delivered, undelivered=undelivered, overdue=overdue)
 
     async def shortfall(self, campaign_id: int, *, overdue_before: datetime | None = None) -> list[ShortBatch]:
@@ -314,23 +322,14 @@ class TrackingLooks(ABC):
         told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
         reported = select(func.aggregate_strings(report.c.mobile, ",")).where(told).scalar_subquery()
         query = (
-            select(batch.c.seq, batch.c.mobiles, attempt, reported.label("reported"))
+            select(batch.c.seq, batch.c.mobiles, batch.c.lines, attempt, reported.label("reported"))
             .join(batch, batch.c.id == attempt.c.batch_id)
             .where(attempt.c.campaign_id == campaign_id, attempt.c.outcome == OutcomeKind.ACCEPTED.value)
             .where(attempt.c.success_counts < attempt.c.size)
             .order_by(batch.c.seq, attempt.c.number)
         )
         async with self._look() as connection:
-            return [
-                ShortBatch(
-                    seq=row.seq,
-                    lacking=row.size - row.success_counts,
-                    unreported=_unreported(row)
-                    if overdue_before is not None and row.finished_at < overdue_before
-                    else None,
-                )
-                for row in await connection.execute(query)
-            ]
+            return [_short_batch(row, overdue_before) for row in await connection.execute(query)]
 
     async def orphans(self, account: str) -> list[Orphan]:
         """The reports whose task id no attempt of the account has."""
@@ -487,9 +486,19 @@ class TrackingWrites:
         return await self._commits.do(remove_opt_outs, (account, mobiles, at))
 
 
-def _unreported(row: Row[Any]) -> tuple[str, ...]:
+def _short_batch(row: Row[Any], overdue_before: datetime | None) -> ShortBatch:
+    lacking = row.size - row.success_counts
+    if overdue_before is None or row.finished_at >= overdue_before:
+        return ShortBatch(seq=row.seq, lacking=lacking, unreported=None)
     told = {*(row.reported or "").split(","), *row.omitted.split(",")}
-    return tuple(mobile for mobile in row.mobiles.split(",") if mobile not in told)
+    places = zip(row.mobiles.split(","), unpack_lines(row.lines), strict=True)
+    left = [(mobile, line) for mobile, line in places if mobile not in told]
+    return ShortBatch(
+        seq=row.seq,
+        lacking=lacking,
+        unreported=tuple(mobile for mobile, _ in left),
+        lines=tuple(line for _, line in left),
+    )
 
 
 _UNREAD = (poll.c.outcome == PollOutcome.ANSWERED.value) & poll.c.applied_at.is_(None)

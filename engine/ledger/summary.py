@@ -32,9 +32,7 @@ class CampaignSummary:
     batches: dict[str, int]
     delivery: Delivery
     shortfall: int
-    left_out: (
-        int | None
-    )  # recipients of short batches without any report, none being waited for; None: too early to say
+    left_out: tuple[int, ...] | None  # lines whom no report names, of short batches; None while reports may come
     words: dict[tuple[BatchState, str], int]  # refusals and doubts in words -> recipients
     opening: Decimal | None
     estimated: Decimal
@@ -125,10 +123,10 @@ def summarise(
     )
 
 
-def _left_out(short: Sequence[ShortBatch]) -> int | None:
+def _left_out(short: Sequence[ShortBatch]) -> tuple[int, ...] | None:
     """Whom the gateway did not count, as far as reports tell it by now."""
-    told = [batch.unreported for batch in short if batch.unreported is not None]
-    return sum(map(len, told)) if told else None
+    told = [batch.lines for batch in short if batch.unreported is not None]
+    return tuple(sorted(line for lines in told for line in lines)) if told else None
 
 
 def _state(

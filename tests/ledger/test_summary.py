@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.journal.port import CampaignCounts, CampaignRecord, Tally
+from engine.cli.pages import summary_page
+from engine.journal.port import CampaignCounts, CampaignRecord, ShortBatch, Tally
 from engine.ledger.points import Points
 from engine.ledger.summary import CampaignSummary, number, summarise
 from engine.model import BatchState, CampaignState, Exclusion, PauseReason
@@ -190,6 +191,38 @@ def test_every_row_is_in_exactly_one_bucket(
     for state in recipients:
         lost = replace(counts, states={s: tally for s, tally in counts.states.items() if s is not state})
         assert not summarise(record, lost, POINTS, is_running=False).adds_up
+
+
+@pytest.mark.parametrize(
+    ("short", "lines", "words"),
+    [
+        ((None, None), None, "who they are, the delivery reports tell in time; nothing is sent again"),
+        (
+            (None, (12, 3)),
+            (3, 12),
+            "2  of those batches have no report, and none is waited for any more: list line 3, 12",
+        ),
+        (((), ()), (), None),
+    ],
+)
+def test_whom_a_short_count_left_out_is_said_when_no_report_is_waited_for(
+    short: tuple[tuple[int, ...] | None, ...], lines: tuple[int, ...] | None, words: str | None
+) -> None:
+    batches = [
+        ShortBatch(
+            seq=seq, lacking=2, unreported=None if told is None else ("13800138000",) * len(told), lines=told or ()
+        )
+        for seq, told in enumerate(short)
+    ]
+    told = summarise(RECORD, replace(COUNTS, shortfall=4), POINTS, is_running=False, short=batches)
+    assert told.left_out == lines
+    page = " ".join(summary_page(told).split())
+    assert "not counted 4 the gateway's success counts are lower" in page
+    assert "1380013" not in page
+    if words is None:
+        assert "no report" not in page
+    else:
+        assert " ".join(words.split()) in page
 
 
 def test_a_split_batch_does_not_count_its_recipients_twice() -> None:

@@ -93,7 +93,7 @@ class House:
         """An order for these numbers."""
         file = self.folder / "list.csv"
         file.write_text("手机号\n" + "\n".join(numbers) + "\n", encoding="utf-8")
-        return SendOrder(file=file, text=TEXT, campaign="spring")
+        return SendOrder(files=(file,), text=TEXT, campaign="spring")
 
     async def planned(self, engine: Engine, numbers: list[str]) -> Any:
         """Their campaign, not sent yet."""
