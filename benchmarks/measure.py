@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_SAMPLE_S = 0.02
+
 
 class MeasureError(Exception):
     """A child failed, or took longer than it may. The text has its last words."""
@@ -19,24 +21,41 @@ class MeasureError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a child took: elapsed and processor seconds, and the most memory it held at a time, in MB (10⁶ bytes)."""
+    """What a child took, its own children included: elapsed and processor seconds, and memory in MB (10⁶ bytes).
+
+    `peak_rss_mb` is that of its largest process, `peak_sum_mb` of all at one moment (0 where nobody looked).
+    """
 
     wall_s: float
     cpu_s: float
     peak_rss_mb: float
+    peak_sum_mb: float
     output: str
 
 
-def run_measured(command: Sequence[str], *, environ: Mapping[str, str], folder: Path, limit_s: float) -> Cost:
-    """Run a command to its end. Raises MeasureError when it fails or is not done after `limit_s`."""
+def run_measured(
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    folder: Path,
+    limit_s: float,
+    watch_memory: bool = False,
+) -> Cost:
+    """Run a command to its end. Raises MeasureError when it fails or is not done after `limit_s`.
+
+    `watch_memory` looks at all its processes fifty times a second, which costs the machine about a per cent.
+    """
     output, errors = folder / "stdout", folder / "stderr"
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         begin = time.perf_counter()
-        child = subprocess.Popen(command, env=dict(environ), cwd=folder, stdout=stdout, stderr=stderr)
+        child = subprocess.Popen(
+            command, env=dict(environ), cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
         # A handle, not the bare number: what it kills is this child, even when the number has a new owner.
         handle = os.pidfd_open(child.pid)
         watch = threading.Timer(limit_s, _kill, (handle,))
         watch.start()
+        memory = MemoryWatch(child.pid) if watch_memory else None
         try:
             # Not Popen.wait: only wait4 tells what this one child used.
             _, status, usage = os.wait4(child.pid, 0)
@@ -47,6 +66,8 @@ def run_measured(command: Sequence[str], *, environ: Mapping[str, str], folder: 
             watch.cancel()
             watch.join()
             os.close(handle)
+            if memory:
+                memory.end()
         wall_s = time.perf_counter() - begin
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -56,9 +77,61 @@ def run_measured(command: Sequence[str], *, environ: Mapping[str, str], folder: 
     return Cost(
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_rss_mb=usage.ru_maxrss * 1024 / 1e6,
+        peak_rss_mb=memory.largest_mb if memory else usage.ru_maxrss * 1024 / 1e6,
+        peak_sum_mb=memory.sum_mb if memory else 0.0,
         output=output.read_text(errors="replace"),
     )
+
+
+class MemoryWatch:
+    """Looks at a process and its descendants until it is ended: the peak of the largest, and of the sum at one moment.
+
+    Pages that several of them share are counted in each, so the sum is an upper bound.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.largest_mb = self.sum_mb = 0.0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="memory")
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(_SAMPLE_S):
+            statuses = [_status(pid) for pid in family(self._pid)]
+            self.largest_mb = max([self.largest_mb, *(status.get("VmHWM", 0.0) for status in statuses)])
+            self.sum_mb = max(self.sum_mb, sum(status.get("VmRSS", 0.0) for status in statuses))
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants that live now."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                found += map(int, Path(f"/proc/{parent}/task/{task}/children").read_text().split())
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Processor seconds of a living process and of its descendants, dead or alive."""
+    ticks = 0
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))  # user, system, and both of children that have ended
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _status(pid: int) -> dict[str, float]:
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return {line[:5]: int(line.split()[1]) * 1024 / 1e6 for line in lines if line[:5] in ("VmHWM", "VmRSS")}
+    return {}
 
 
 def _kill(handle: int) -> None:

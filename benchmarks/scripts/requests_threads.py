@@ -1,4 +1,4 @@
-"""The same with requests and 32 threads. usage: requests_threads.py LIST URL TEXT"""
+"""The same with requests and 32 threads. usage: requests_threads.py LIST URL TEXT SIZE"""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import requests
 
-path, url, text = sys.argv[1:]
+path, url, text, size = *sys.argv[1:4], int(sys.argv[4])
 local = threading.local()
 
 
@@ -33,6 +33,6 @@ def send(chunk):
 
 
 mobiles = list(set(numbers()))
-chunks = [mobiles[start : start + 100] for start in range(0, len(mobiles), 100)]
+chunks = [mobiles[start : start + size] for start in range(0, len(mobiles), size)]
 with ThreadPoolExecutor(32) as pool:
     print(sum(pool.map(send, chunks)))

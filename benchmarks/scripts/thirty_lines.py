@@ -1,4 +1,4 @@
-"""The thirty lines one would write with aiohttp. usage: thirty_lines.py LIST URL TEXT"""
+"""The thirty lines one would write with aiohttp. usage: thirty_lines.py LIST URL TEXT SIZE"""
 
 import asyncio
 import csv
@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import aiohttp
 
-path, url, text = sys.argv[1:]
+path, url, text, size = *sys.argv[1:4], int(sys.argv[4])
 
 
 def numbers():
@@ -32,7 +32,7 @@ async def main():
     mobiles = list(set(numbers()))
     limit = asyncio.Semaphore(16)
     async with aiohttp.ClientSession() as session:
-        chunks = (mobiles[start : start + 100] for start in range(0, len(mobiles), 100))
+        chunks = (mobiles[start : start + size] for start in range(0, len(mobiles), size))
         print(sum(await asyncio.gather(*(send(session, limit, chunk) for chunk in chunks))))
 
 
