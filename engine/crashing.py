@@ -1,6 +1,7 @@
 """Named places at which a test can have this process killed as if the power had gone. In production nothing happens there.
 
-`_XINSHI_CRASH` in the environment: "kill:record_intents committed:3" is SIGKILL at that place, the third time;
+`_XINSHI_CRASH` in the environment: "kill:record_intents committed:3" is SIGKILL at that place, the third time; "stop:" is
+SIGSTOP there, as of a machine that sleeps;
 "log:FILE" writes every place that is passed, a line each, so that a test knows them all.
 """
 
@@ -24,12 +25,13 @@ def _armed(order: str) -> Callable[[str], None]:
     if what == "log":
         return _logging(Path(rest))
     wanted, _, time = rest.rpartition(":")
+    sent = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[what]
     passed: Counter[str] = Counter()
 
     def passing(place: str) -> None:
         passed[place] += 1
         if place == wanted and passed[place] == int(time):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
 
     return passing
 

@@ -62,6 +62,7 @@ from engine.tracking import Tally as TrackingTally
 
 Result = TypeVar("Result")
 FRUITLESS_MOST = 3  # rounds of sending again what was not taken, in which nothing was accepted
+CATCH_UP_S = 1.0
 SMALL_POLL = 200  # reports asked for at once while doubts are open
 LONGEST_WAIT_S = 600.0  # between two polls that failed
 
@@ -230,6 +231,12 @@ class Engine:
     ) -> PoolEnd | None:
         """Send what is planned, settle what came to doubt, and send again what was not taken, until nothing is left."""
         fruitless, accepted = 0, -1
+
+        async def may_send() -> bool:
+            planned = await self.journal.planned_sizes(record.campaign_id)
+            avoided = settler.avoided_sizes
+            return any(size not in avoided and (last_seq is None or seq <= last_seq) for seq, size, _ in planned)
+
         async with _either_set(stop.gently, self._steering.cancelled) as give_up:
             while True:
                 async with self._settled_beside(record, settler, sizes):
@@ -239,13 +246,12 @@ class Engine:
                 if end is None or end.reason is not None:
                     await self._settle_in_passing(record, settler, end)
                     return end
-                await settler.until_settled(record.campaign_id, give_up=give_up)
-                planned = await self.journal.planned_sizes(record.campaign_id)
+                await settler.until_settled(record.campaign_id, give_up=give_up, may_send=may_send)
                 if self._steering.cancelled.is_set():
                     continue  # driven once more, it cancels
                 if stop.gently.is_set():
                     return PoolEnd(reason=PauseReason.STOPPED)
-                if not any(last_seq is None or seq <= last_seq for seq, _, _ in planned):
+                if not await may_send():
                     return end
                 counted = await self.journal.counts(record.campaign_id)
                 now_accepted = counted.states.get(BatchState.ACCEPTED, Tally()).recipients
@@ -328,8 +334,8 @@ class Engine:
     async def _tracked(self, barred: Barred, live: Live, stop: Stop) -> AsyncIterator[None]:
         """Poll beside the block. Trouble with it never stops the block.
 
-        Before the block begins the queues are read to their end, as far as that goes in the time of an answer: what waits there
-        is of earlier sends, and who opted out meanwhile is not sent to.
+        Before the block begins the queues are read to their end, as far as that goes in a moment: what waits there is of earlier
+        sends, and who opted out meanwhile is not sent to. A long queue is read on beside sending.
         """
         if not self.settings.tracking.enabled:
             yield
@@ -342,7 +348,7 @@ class Engine:
         try:
             live.phase = "reading reports and replies"
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.timeouts.answer_s):
+                async with asyncio.timeout(CATCH_UP_S):
                     await unless_set(stop.gently, tracker.caught_up())
             yield
         finally:
@@ -409,6 +415,8 @@ class Engine:
         if once or not replay:
             running = asyncio.create_task(tracker.run(stop.gently, until_empty=once), name="tracking")
             await ended_unless(stop.now, running)
+        if not stop.now.is_set():
+            await self._settler(Live()).look()  # reports may name batches whose answer was lost
         return tracker.tally
 
     async def _pool(
@@ -427,7 +435,7 @@ class Engine:
             outcome, decision = settled.outcome, settled.decision
             live.collector.note(outcome, size=settled.submitted.size, then=decision.then, charge=decision.charge)
             if decision.then is BatchState.IN_DOUBT:
-                settler.note_doubt()
+                settler.note_doubt(settled.submitted.claim.size, may_land_late=outcome.may_land_late)
             if outcome.reason:
                 live.recent = outcome.reason
 
@@ -456,6 +464,7 @@ class Engine:
             lease_clock=boottime,
             on_settled=note,
             opted_out=barred.among,
+            avoided_sizes=lambda: settler.avoided_sizes,
         )
 
     def _too_large(self, left: Sequence[tuple[int, int, int]]) -> str:

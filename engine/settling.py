@@ -8,7 +8,7 @@ What the evidence says is decided in ledger/ (pure); here it is gathered and car
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -54,6 +54,10 @@ class Passed:
     off: str | None = None
 
 
+async def _nothing_to_send() -> bool:
+    return False
+
+
 class Settler:
     """Settles the doubts of one account. `read_balance` asks the gateway; `clock` never jumps; `tell` shows what is done."""
 
@@ -75,15 +79,33 @@ class Settler:
         self._clock, self._policy, self._price = clock, policy, price
         self.tell, self._announce, self._on_ended = tell, announce, on_ended
         self._unseen = 0  # doubts since the last silence
+        self._sizes = 0  # how many different ones the campaign has
+        self._avoided: dict[int, datetime] = {}  # sizes of doubts, until when their charge may still come
         self._news = asyncio.Event()
         self._passing = asyncio.Lock()
 
     # -- what is seen ----------------------------------------------------------------------------------------------
 
-    def note_doubt(self) -> None:
-        """A request has just come to doubt."""
+    def note_doubt(self, size: int, *, may_land_late: bool) -> None:
+        """A request with so many numbers has just come to doubt."""
         self._unseen += 1
         self._news.set()
+        if may_land_late:
+            self._avoid(size, self._clock() + self._policy.patience)
+
+    @property
+    def avoided_sizes(self) -> Collection[int]:
+        """Sizes of batches that had better wait: a doubt of that size is open, and its charge would look like theirs.
+
+        Never half of the sizes a campaign has, so that sending goes on.
+        """
+        if self._avoided and min(self._avoided.values()) <= self._clock():
+            self._avoided = {size: until for size, until in self._avoided.items() if until > self._clock()}
+        return self._avoided.keys()
+
+    def _avoid(self, size: int, until: datetime) -> None:
+        if not self.is_forbidden and len(self._avoided) + 1 < self._sizes / 2:
+            self._avoided[size] = max(until, self._avoided.get(size, until))
 
     async def read(self, campaign_id: int | None) -> Balance:
         """Read the balance once and enter it. Raises GatewayError."""
@@ -135,6 +157,8 @@ class Settler:
                         ended[key] = verdict
                         self._on_ended(by_key[key], settling.charge)
             left = await self._note_waiting({k: d for k, d in by_key.items() if k not in ended}, verdicts)
+        still = {doubt.size for doubt in left if doubt.may_land_late} if off is None else set[int]()
+        self._avoided = {size: until for size, until in self._avoided.items() if size in still}
         taken = sum(verdict.finding is Finding.TAKEN for verdict in ended.values())
         return Passed(taken=taken, not_taken=len(ended) - taken, open=left, off=off)
 
@@ -212,6 +236,7 @@ class Settler:
 
         Sending falls silent for it when open doubts get too many to be told apart, and, seldom, for those whose patience is over.
         """
+        self._sizes = sizes
         most = max(FEWEST_TO_DRAIN, sizes // 2) if sizes > 1 else WITHOUT_SIZES
         next_drain, wait_s = self._clock(), PASS_EVERY_S
         passed = await self.look()
@@ -225,7 +250,7 @@ class Settler:
             may_drain = pool is not None and not self.is_forbidden and passed.off is None
             if may_drain and (self._unseen >= most or (self._has_aged(passed) and begun >= next_drain)):
                 assert pool is not None
-                await self._drain(pool, campaign_id)
+                await self._drain(pool, campaign_id, over)
                 next_drain = self._clock() + DRAIN_SHARE * (self._clock() - begun)
             elif not may_drain:
                 self._unseen = 0
@@ -236,11 +261,11 @@ class Settler:
     def _has_aged(self, passed: Passed) -> bool:
         return any(doubt.gave_up_at + self._policy.patience <= self._clock() for doubt in passed.open)
 
-    async def _drain(self, pool: Pool, campaign_id: int) -> None:
+    async def _drain(self, pool: Pool, campaign_id: int, over: asyncio.Event) -> None:
         self.tell("reading the balance in silence, to settle doubts")
         try:
             await pool.silence()
-            await self.quiet(campaign_id)
+            await _unless(over, self.quiet(campaign_id))
         finally:
             pool.go_on()
             self._unseen = 0
@@ -248,10 +273,12 @@ class Settler:
 
     # -- at the end ------------------------------------------------------------------------------------------------
 
-    async def until_settled(self, campaign_id: int, *, give_up: asyncio.Event) -> None:
+    async def until_settled(
+        self, campaign_id: int, *, give_up: asyncio.Event, may_send: Callable[[], Awaitable[bool]] = _nothing_to_send
+    ) -> None:
         """Do what can be done for the open doubts of a campaign; nothing may be in flight.
 
-        Reads the balance in silence, waits out patience and reads it again; returns sooner when batches were planned again,
+        Reads the balance in silence, waits out patience and reads it again; returns sooner when something `may_send` be sent,
         when the balance cannot help, or at `give_up`. Reports are joined as they come, but not waited for.
         """
         patient = False
@@ -263,13 +290,21 @@ class Settler:
                 await _unless(give_up, self.quiet(campaign_id))
             passed = await self.look()
             mine = [doubt for doubt in passed.open if doubt.campaign_id == campaign_id]
-            if passed.not_taken or not mine or patient or self.is_forbidden or passed.off is not None:
+            if not mine or patient or self.is_forbidden or passed.off is not None or await may_send():
                 return
-            await self._wait_until(max(doubt.gave_up_at for doubt in mine) + self._policy.patience, mine, give_up)
+            await self._wait_until(
+                max(doubt.gave_up_at for doubt in mine) + self._policy.patience, mine, give_up, may_send
+            )
             patient = True
 
-    async def _wait_until(self, at: datetime, doubts: list[OpenDoubt], give_up: asyncio.Event) -> None:
-        """Wait out patience; a report may settle everything sooner."""
+    async def _wait_until(
+        self,
+        at: datetime,
+        doubts: list[OpenDoubt],
+        give_up: asyncio.Event,
+        may_send: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """Wait out patience; reports may settle everything sooner."""
         self._announce(
             f"{_recipients(doubts)} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
             f"{at.astimezone():%H:%M:%S} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
@@ -279,7 +314,7 @@ class Settler:
             await _first_of(give_up, timeout=min(left_s, PASS_EVERY_S))
             passed = await self.look()
             open_keys = {(doubt.batch_id, doubt.number) for doubt in passed.open}
-            if not any((doubt.batch_id, doubt.number) in open_keys for doubt in doubts):
+            if await may_send() or not any((doubt.batch_id, doubt.number) in open_keys for doubt in doubts):
                 return
 
 

@@ -38,7 +38,7 @@ _STANDARD_INPUT = Path("-")
 
 def check(common: Common) -> int:
     """Settings, journal, disk, SQLite, login and balance; a line each."""
-    settings = _settings(common)
+    settings = _settings(common, warns=True)
     account = settings.for_account(common.account)
     problems: list[EngineError] = []
     balances: list[Balance] = []
@@ -276,7 +276,7 @@ def keywords(text: str, common: Common) -> int:
     return run_in_loop(main())
 
 
-def _settings(common: Common, order: Order | None = None) -> Settings:
+def _settings(common: Common, order: Order | None = None, *, warns: bool = False) -> Settings:
     configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr)
     pace = "pace" if common.account == "default" else f"accounts.{common.account}.pace"
     overrides: dict[str, object] = {"journal.url": common.journal}
@@ -287,7 +287,7 @@ def _settings(common: Common, order: Order | None = None) -> Settings:
     if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
         load_settings(common.config, overrides={}).for_account(common.account)
     settings = load_settings(common.config, overrides=overrides)
-    for warning in settings.warnings:
+    for warning in settings.warnings if order is not None or warns else ():
         out.tell(common, f"Note: {warning}\n")
     return settings
 

@@ -21,7 +21,7 @@ _SHOWN = 20
 
 def settle(campaign: str, common: Common) -> int:
     """Settle by evidence: reports, and the balance once it is quiet. Exit code 4 when doubts stay open."""
-    settings = _settings(common)
+    settings = _settings(common, warns=True)
     live = _announcing(Live(), common)
 
     async def main() -> int:

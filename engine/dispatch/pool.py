@@ -8,7 +8,7 @@ Each rung is one method. What an outcome means is decided in decisions.py, when 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -92,11 +92,15 @@ class Pool:
         lease_clock: Callable[[], float],
         on_settled: Callable[[Settled], None],
         opted_out: Callable[[str], Sequence[str]] = lambda mobiles: (),
+        avoided_sizes: Callable[[], Collection[int]] = lambda: (),
     ) -> None:
-        """`opted_out`: which of comma-joined numbers have opted out by now. Asked twice an attempt, so it must be quick."""
+        """`opted_out`: which of comma-joined numbers have opted out by now. Asked twice an attempt, so it must be quick.
+
+        `avoided_sizes`: batches of these sizes wait; the pool ends when only such are left.
+        """
         self._terms, self._journal, self._send, self._pace = terms, journal, send, pace
         self._wall_clock, self._lease_clock, self._on_settled = wall_clock, lease_clock, on_settled
-        self._opted_out = opted_out
+        self._opted_out, self._avoided_sizes = opted_out, avoided_sizes
         self._breaker = Breaker(doubts=terms.doubts_in_a_row, refusals=terms.refusals_in_a_row)
         self._end: PoolEnd | None = None
         self._workers = 2 * terms.in_flight  # a slot each, and as many whose outcome is being written
@@ -168,7 +172,9 @@ class Pool:
         ahead = self._workers + 4 * self._terms.in_flight  # with the workers, in the queue, and waiting to get into it
         lease_s = LEASE_S + 2 * self._pace.takes_s(ahead, ahead * self._largest)
         until = self._lease_clock() + lease_s
-        claims = await self._journal.claim_batches(self._terms.campaign_id, limit=limit, lease_until_s=until)
+        claims = await self._journal.claim_batches(
+            self._terms.campaign_id, limit=limit, lease_until_s=until, avoiding=tuple(self._avoided_sizes())
+        )
         self._held.update({claim.batch_id: claim for claim in claims})
         self._largest = max([self._largest, *(claim.size for claim in claims)])
         return claims
@@ -251,7 +257,7 @@ class Pool:
             self._silence.set()
 
     def _recheck(self, claim: Claim) -> None:
-        if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s:
+        if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s or claim.size in self._avoided_sizes():
             raise _Withheld
 
     async def _intend(self, claim: Claim) -> Submitted:

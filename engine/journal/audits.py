@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,16 +50,9 @@ class AuditLooks(ABC):
     def _look(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection that reads."""
 
-    @asynccontextmanager
-    async def _moment(self) -> AsyncIterator[AsyncConnection]:
-        """A connection whose looks all see the journal as it was at the first of them."""
-        # SQLite's driver begins no transaction for a SELECT, so each would see another moment; a savepoint begins one.
-        async with self._look() as connection, connection.begin_nested():
-            yield connection
-
     async def audit_view(self, campaign_id: int, *, with_others: bool = False) -> AuditView:
         """The whole campaign for the audit; `with_others`: also whom the account's other campaigns may have sent to."""
-        async with self._moment() as connection:
+        async with self._look() as connection:
             mine = (await connection.execute(select(campaign).where(campaign.c.id == campaign_id))).one()
             of_campaign = attempt.c.campaign_id == campaign_id
             lines = await connection.execute(select(exclusion.c.line).where(exclusion.c.campaign_id == campaign_id))
@@ -89,7 +82,7 @@ class AuditLooks(ABC):
 
     async def traces(self, mobile: str, raws: Sequence[str]) -> list[Trace]:
         """Where one number stands in every campaign. `raws`: how it may be written in an excluded cell."""
-        async with self._moment() as connection:
+        async with self._look() as connection:
             held = await connection.execute(
                 select(batch, campaign.c.name, campaign.c.account, source.c.path)
                 .join(campaign, campaign.c.id == batch.c.campaign_id)

@@ -343,8 +343,10 @@ class Journal(Protocol):
         """The campaign's messages; the first has seq 1."""
         ...
 
-    async def claim_batches(self, campaign_id: int, *, limit: int, lease_until_s: float) -> list[Claim]:
-        """Take the right to up to `limit` planned batches, in their order."""
+    async def claim_batches(
+        self, campaign_id: int, *, limit: int, lease_until_s: float, avoiding: Sequence[int] = ()
+    ) -> list[Claim]:
+        """Take the right to up to `limit` planned batches, in their order; none of a size in `avoiding`."""
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:

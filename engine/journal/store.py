@@ -192,7 +192,8 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks):
     @asynccontextmanager
     async def _look(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._reader.connect() as connection:
+            # SQLite's driver begins no transaction for a SELECT, so each would see another moment; a savepoint begins one.
+            async with self._reader.connect() as connection, connection.begin_nested():
                 yield connection
         except SQLAlchemyError as error:
             raise journal_error(error) from error
@@ -257,9 +258,12 @@ class SqlJournal(Reader, TrackingWrites, SettlingWrites):
         """Set up to which batch the campaign may send; None: all of it."""
         await self._commits.do(writes.release_withheld, (campaign_id, sendable))
 
-    async def claim_batches(self, campaign_id: int, *, limit: int, lease_until_s: float) -> list[Claim]:
-        """Take the right to up to `limit` planned batches, in their order."""
-        return await self._commits.do(writes.claim, (campaign_id, limit, self.owner, self.epoch, lease_until_s))
+    async def claim_batches(
+        self, campaign_id: int, *, limit: int, lease_until_s: float, avoiding: Sequence[int] = ()
+    ) -> list[Claim]:
+        """Take the right to up to `limit` planned batches, in their order; none of a size in `avoiding`."""
+        order = (campaign_id, limit, self.owner, self.epoch, lease_until_s, tuple(avoiding))
+        return await self._commits.do(writes.claim, order)
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back unsent: the batches are planned again. Claims lost meanwhile are left alone."""

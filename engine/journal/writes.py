@@ -195,7 +195,7 @@ def release_withheld(connection: Connection, changes: Sequence[tuple[int, int | 
     return [None] * len(changes)
 
 
-ClaimOrder = tuple[int, int, str, int, float]
+ClaimOrder = tuple[int, int, str, int, float, tuple[int, ...]]
 
 _NOT_SENDING = ("planning", CampaignState.CANCELLED.value)
 
@@ -206,7 +206,7 @@ def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[list[Cla
 
 
 def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
-    campaign_id, limit, name, epoch, lease_until_s = order
+    campaign_id, limit, name, epoch, lease_until_s, avoiding = order
     free = (
         select(batch.c.id)
         .join(campaign, campaign.c.id == batch.c.campaign_id)
@@ -218,6 +218,8 @@ def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
         # Differs by necessity: PostgreSQL steps over rows another owner is claiming; SQLite has one writer and drops it.
         .with_for_update(of=batch, skip_locked=True)
     )
+    if avoiding:
+        free = free.where(batch.c.size.not_in(avoiding))
     taken = connection.execute(
         update(batch)
         .where(batch.c.id.in_(free.scalar_subquery()), batch.c.state == BatchState.PLANNED.value)

@@ -67,7 +67,7 @@ class Desk:
         """Write the settings file. `account` are further lines of [account], `more` further tables."""
         path = self.folder / "config" / "xinshi" / "xinshi.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        fast = "[retry]\nattempts = 3\nwait_s = 0.01\nwait_max_s = 0.02\n[settlement]\nbalance_settle_s = 0.1\n"
+        fast = "[retry]\nattempts = 3\nwait_s = 0.01\nwait_max_s = 0.02\n[settlement]\nmin_age_s = 1\nbalance_settle_s = 0.1\n"
         path.write_text(f'[account]\nurl = "{url or self.sim.url}"\n{account}\n{fast}{more}\n', encoding="utf-8")
         return path
 

@@ -72,7 +72,7 @@ async def test_a_plan_counts_every_row_and_touches_nothing(desk: Desk) -> None:
 
     assert list(plan) == [
         "schema", "campaign", "plan_hash", "order_key", "rows", "extra", "recipients", "excluded", "batches", "segments",
-        "points", "balance", "seconds", "text", "encoding", "column", "rejects",
+        "points", "balance", "seconds", "text", "encoding", "column", "lists", "rejects",
     ]  # fmt: skip
     assert plan["rows"] + plan["extra"] == plan["recipients"] + sum(plan["excluded"].values()) == 16
     assert plan["excluded"]["malformed"] == 2

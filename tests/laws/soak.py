@@ -29,7 +29,7 @@ _SETTINGS = """[pace]
 requests_per_second = 0
 [timeouts]
 connect_s = 2
-answer_s = 0.4
+answer_s = 0.8
 grace_s = 1
 [retry]
 attempts = 10
@@ -41,8 +41,10 @@ enabled = {tracking}
 report_interval_s = 0.5
 reply_interval_s = 2
 """
-_GATEWAY: dict[str, Any] = {"hang_s": 0.8, "refuse_s": 0.05, "latency_s": 0.002, "report_delay_s": 0.3}
-_LOST = {
+_GATEWAY: dict[str, Any] = {"hang_s": 1.6, "refuse_s": 0.05, "latency_s": 0.002, "report_delay_s": 0.3}
+_LOST = {Fault.DROP_ANSWER: 0.03, Fault.RESET_BEFORE: 0.02}
+_TIMED_OUT = {Fault.HANG_ACCEPT: 0.02, Fault.HANG_LOST: 0.02, Fault.HANG_THEN_ACCEPT_LATE: 0.01}
+_MIXED = {
     Fault.DROP_ANSWER: 0.02,
     Fault.RESET_BEFORE: 0.01,
     Fault.HANG_ACCEPT: 0.01,
@@ -108,21 +110,23 @@ CASES = (
     *(Case(name=fault.value, faults={fault: ALONE}) for fault in Fault),
     Case(name="lost answers only", faults=_LOST, least=0.99),
     Case(name="lost answers, no reports", faults=_LOST, tracking=False, least=0.95),
+    Case(name="answers that time out", faults=_TIMED_OUT),
+    Case(name="answers that time out, no reports", faults=_TIMED_OUT, tracking=False),
     Case(name="all together", faults=dict.fromkeys(set(Fault) - _PAUSES, TOGETHER)),
-    Case(name="shared account", faults=_LOST, gateway={"foreign_per_s": 20.0}, account="exclusive = false"),
-    Case(name="foreign spending on an exclusive account", faults=_LOST, gateway={"foreign_per_s": 5.0}),
-    Case(name="postpaid", faults=_LOST, gateway={"prepaid": False}),
-    Case(name="balance lags behind", faults=_LOST, gateway={"balance_lag_s": 0.08}),
-    Case(name="remainpoint lags behind", faults=_LOST, gateway={"remainpoint_lag_s": 0.05}),
-    Case(name="remainpoint means nothing", faults=_LOST, gateway={"remainpoint_lag_s": 1e6}),
-    Case(name="top-up in the middle", faults=_LOST, gateway={"top_up_at_request": 100}),
-    Case(name="refunds", faults=_LOST, gateway={"refunds": True, "undelivered": 0.2}),
+    Case(name="shared account", faults=_MIXED, gateway={"foreign_per_s": 20.0}, account="exclusive = false"),
+    Case(name="foreign spending on an exclusive account", faults=_MIXED, gateway={"foreign_per_s": 5.0}),
+    Case(name="postpaid", faults=_MIXED, gateway={"prepaid": False}),
+    Case(name="balance lags behind", faults=_MIXED, gateway={"balance_lag_s": 0.08}),
+    Case(name="remainpoint lags behind", faults=_MIXED, gateway={"remainpoint_lag_s": 0.05}),
+    Case(name="remainpoint means nothing", faults=_MIXED, gateway={"remainpoint_lag_s": 1e6}),
+    Case(name="top-up in the middle", faults=_MIXED, gateway={"top_up_at_request": 100}),
+    Case(name="refunds", faults=_MIXED, gateway={"refunds": True, "undelivered": 0.2}),
     Case(
         name="reports late, repeated, reordered",
-        faults=_LOST,
+        faults=_MIXED,
         gateway={"late": 0.3, "late_s": 5.0, "repeated": 0.3, "reordered": 0.3, "interim": 0.2},
     ),
-    Case(name="old unread reports", faults=_LOST, planted=True),
+    Case(name="old unread reports", faults=_MIXED, planted=True),
 )
 
 
