@@ -177,7 +177,20 @@ class Engine:
     ) -> PoolEnd | None:
         """Why the run ended; None when the campaign is cancelled."""
         self._refuse_foreign(record)
-        if record.stored_state is CampaignState.CANCELLED:
+        with self._steering.owning(record):  # from here on orders are for us
+            end = await self._owned_run(record, live, stop, allow_partial, limit)
+            if end is not None and self._steering.cancelled.is_set():  # the order came before anything could be driven
+                await finish(self.journal.cancel_campaign(record.campaign_id))
+                return None
+            return end
+
+    async def _owned_run(
+        self, record: CampaignRecord, live: Live, stop: Stop, allow_partial: bool, limit: int | None
+    ) -> PoolEnd | None:
+        again = await self.journal.find_campaign(name=record.name)  # somebody may have paused it a moment ago
+        assert again is not None
+        _refuse_paused(again)
+        if again.stored_state is CampaignState.CANCELLED:
             return None
         left = await self.journal.planned_sizes(record.campaign_id)
         if not left and not await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
@@ -202,10 +215,7 @@ class Engine:
             return await self._pool(record, messages, live, barred, settler)
 
         async with self._tracked(barred, live, stop):
-            with self._steering.owning(record):
-                end = await self._send_and_settle(
-                    record, make_pool, settler, stop, sizes=sizes, last_seq=release.last_seq
-                )
+            end = await self._send_and_settle(record, make_pool, settler, stop, sizes=sizes, last_seq=release.last_seq)
             await self._closing_reading(record, live, settler, stop)
         if end is not None and end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
@@ -470,7 +480,7 @@ class Engine:
     def _too_large(self, left: Sequence[tuple[int, int, int]]) -> str:
         """Why a batch that was planned under another pace can never leave under this one, or nothing."""
         fits = numbers_that_fit(self.gate.account.pace.numbers_per_second, self.gate.profile.window_s)
-        largest = max(size for _, size, _ in left)
+        largest = max((size for _, size, _ in left), default=0)
         if fits is None or largest <= fits:
             return ""
         return f"batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise numbers_per_second"

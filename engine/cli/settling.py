@@ -8,7 +8,7 @@ from typing import Any
 from engine.beside import NOT_TAKEN, TAKEN, order_assumption
 from engine.cli import out, pages
 from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
-from engine.cli.exits import AGAIN, OK, code_of_summary
+from engine.cli.exits import OK, USAGE, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common
 from engine.errors import PlanError
@@ -59,7 +59,7 @@ def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: 
             out.data({"done": word.done, "words": word.words})
         else:
             out.page(word.words + "\n")
-        return OK if word.done else AGAIN
+        return OK if word.done else USAGE
 
     return run_in_loop(main())
 

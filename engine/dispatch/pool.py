@@ -203,7 +203,8 @@ class Pool:
 
     async def silence(self) -> None:
         """Let nothing more leave, and return when everything under way has its outcome on the disk. Ended by `go_on`."""
-        self._door.clear()
+        if not self._halted.is_set():  # then nothing more leaves anyway, and who stands at the door must get away
+            self._door.clear()
         await self._silence.wait()
 
     def go_on(self) -> None:

@@ -47,6 +47,7 @@ from engine.model import (
 from engine.telemetry import logger
 
 _NOTABLE = timedelta(seconds=2)
+_STILL_COUNTED = timedelta(hours=1)
 ENDED_BEFORE_ANSWER = "the process ended before the answer was stored"
 
 _HELD = (BatchState.CLAIMED, BatchState.SUBMITTING)
@@ -538,11 +539,14 @@ def _go_on_with(connection: Connection, clock: SteadyClock, boot_id: str) -> Non
     waits = connection.execute(select(attempt.c.batch_id).where(doubtful).limit(1)).first() is not None
     before = connection.execute(select(owner.c.boot_id, owner.c.booted_at)).first()
     moved = timedelta(0)
-    if waits and boot_id and before is not None and before.boot_id == boot_id and before.booted_at is not None:
-        moved = clock.follow(before.booted_at)
-    for latest in (select(func.max(entry.c.at)), select(func.max(attempt.c.started_at))):
-        if (at := connection.execute(latest).scalar()) is not None:
-            moved += clock.not_before(at)
+    lasts = (select(func.max(column)) for column in (entry.c.at, attempt.c.started_at, attempt.c.finished_at))
+    latest = max((at for last in lasts if (at := connection.execute(last).scalar()) is not None), default=None)
+    if boot_id and before is not None and before.boot_id == boot_id and before.booted_at is not None:
+        gone_on = clock() + (before.booted_at - clock.booted_at)
+        if waits or (latest is not None and gone_on - latest < _STILL_COUNTED):  # the pace looks back too
+            moved = clock.follow(before.booted_at)
+    if latest is not None:
+        moved += clock.not_before(latest)
     if abs(moved) > _NOTABLE:
         logger.warning(
             "the machine's clock was set; times go on from the journal's",

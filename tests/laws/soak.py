@@ -53,14 +53,6 @@ _MIXED = {
 }
 _PAUSES = {fault for fault in Fault if fault.value.startswith("faild_") and "other" not in fault.value}
 """Refusals: they pause a campaign, or end a batch, and leave no doubt."""
-LEAVES_NO_DOUBT = _PAUSES | {
-    Fault.RESET_CONNECT,
-    Fault.HTTP_503,
-    Fault.SHORT_COUNT,
-    Fault.DROP_READ,
-    Fault.DROP_POLL,
-    Fault.ERROR_BESIDE,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

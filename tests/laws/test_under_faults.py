@@ -8,19 +8,22 @@ import pytest
 
 from engine.simulator import Fault, Simulator, SimulatorSettings
 from tests.laws.house import House, ended
-from tests.laws.soak import CASES, LEAVES_NO_DOUBT, run_all, short_of, table
+from tests.laws.soak import CASES, Ran, run_all, short_of, table
 
+SEEDS = (1, 2, 3)
 _QUICK = (
     "[pace]\nrequests_per_second = 0\n[timeouts]\nanswer_s = 0.4\ngrace_s = 1\n[retry]\nattempts = 10\nwait_s = 0.1\n"
 )
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("seeds", [(1, 2, 3)], ids=["seeds 1 to 3"])
-async def test_under_every_fault_nobody_is_reached_twice_lost_or_wrongly_settled(seeds: tuple[int, ...]) -> None:
-    # What leaves no doubt is the same with every seed, but for who meets it: once is enough here.
-    calm = [case for case in CASES if set(case.faults) <= LEAVES_NO_DOUBT]
-    found = await run_all(calm, seeds[:1]) | await run_all([case for case in CASES if case not in calm], seeds)
+@pytest.mark.timeout(400)
+async def test_under_every_fault_nobody_is_reached_twice_lost_or_wrongly_settled() -> None:
+    """Three seeds of `make soak`: what must settle a share of its doubts meets all of them, every other weather one."""
+    found: dict[str, Ran] = {}
+    for seed in SEEDS:
+        cases = [case for at, case in enumerate(CASES) if case.least is not None or SEEDS[at % len(SEEDS)] == seed]
+        for name, ran in (await run_all(cases, [seed])).items():
+            found[name] = found.get(name, Ran()) + ran
     print(table(found))
     assert short_of(found) == []
 
