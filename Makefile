@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test soak bench lock clean
+.PHONY: demo test test-laws test-others soak bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
@@ -15,7 +15,14 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-laws test-others
+
+# Two halves at once: the first is mostly other processes.
+test-laws: .venv/installed-test
+	$(BIN)/pytest tests/laws -p no:cacheprovider
+
+test-others: .venv/installed-test
+	$(BIN)/pytest --ignore tests/laws
 
 soak: .venv/installed-test
 	$(BIN)/python -m tests.laws.soak

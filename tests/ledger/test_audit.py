@@ -477,7 +477,7 @@ async def test_why_tells_attempts_evidence_and_the_report(books: Books) -> None:
 
 
 async def test_a_look_for_the_audit_sees_one_moment(books: Books) -> None:
-    async with books.journal._moment() as connection:
+    async with books.journal._look() as connection:
         before = (await connection.exec_driver_sql("SELECT count(*) FROM attempt")).scalar_one()
         campaign = await planned(books.journal, SIZE, name="summer")
         (claim,) = await claimed(books.journal, campaign)

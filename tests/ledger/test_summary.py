@@ -16,6 +16,7 @@ from engine.journal.port import CampaignCounts, CampaignRecord, ShortBatch, Tall
 from engine.ledger.points import Points
 from engine.ledger.summary import CampaignSummary, number, summarise
 from engine.model import BatchState, CampaignState, Exclusion, PauseReason
+from tests.numbers import mobiles
 
 B, C, P = BatchState, CampaignState, PauseReason
 
@@ -210,7 +211,10 @@ def test_whom_a_short_count_left_out_is_said_when_no_report_is_waited_for(
 ) -> None:
     batches = [
         ShortBatch(
-            seq=seq, lacking=2, unreported=None if told is None else ("13800138000",) * len(told), lines=told or ()
+            seq=seq,
+            lacking=2,
+            unreported=None if told is None else (mobiles(1, seed=1)[0],) * len(told),
+            lines=told or (),
         )
         for seq, told in enumerate(short)
     ]

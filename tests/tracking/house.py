@@ -98,7 +98,7 @@ class House:
     async def planned(self, engine: Engine, numbers: list[str]) -> Any:
         """Their campaign, not sent yet."""
         order = self.listed(numbers)
-        with Pipeline(order.file) as reading:
+        with Pipeline(order.files) as reading:
             return await engine.publish(await engine.plan(order, reading, Live()))
 
     async def sent(self, engine: Engine, numbers: list[str]) -> CampaignSummary:

@@ -59,16 +59,31 @@ async def test_a_report_that_comes_before_its_answer_is_stored_is_joined_later(h
     async with house.engine() as engine:
         record = await house.planned(engine, numbers)
         await engine.run(record, live=Live(), stop=stops())
+        with engine.journal._writer.begin() as connection:  # as if its answer were still on its way into the journal
+            connection.exec_driver_sql("UPDATE attempt SET outcome = NULL, finished_at = NULL, reason = NULL")
+            connection.exec_driver_sql("UPDATE batch SET state = 'submitting', owner = 'we', epoch = 1")
         await engine.track(stops(), once=True)
         orphans = await engine.journal.orphans(engine.account_key)
         assert {orphan.mobile for orphan in orphans} == set(numbers)
         assert (await summary(house)).delivery == Delivery()
         with engine.journal._writer.begin() as connection:  # what the answer would have stored
-            connection.exec_driver_sql("UPDATE batch SET state = 'accepted'")
+            connection.exec_driver_sql("UPDATE batch SET state = 'accepted', owner = NULL")
             connection.exec_driver_sql(
                 "UPDATE attempt SET outcome = 'accepted', task_id = ?, finished_at = started_at", (orphans[0].task_id,)
             )
         assert await engine.journal.orphans(engine.account_key) == []
+    told = (await summary(house)).delivery
+    assert told.delivered + told.undelivered == 10
+
+
+async def test_tracking_names_the_batch_whose_answer_was_lost(house: House) -> None:
+    house.sim.set_faults({Fault.DROP_ANSWER: 1.0})
+    numbers = people(10)
+    async with house.engine() as engine:
+        await engine.run(await house.planned(engine, numbers), live=Live(), stop=stops())
+        await engine.track(stops(), once=True)
+        assert await engine.journal.orphans(engine.account_key) == []
+    assert house.rows("SELECT state FROM batch") == [("accepted",)]
     told = (await summary(house)).delivery
     assert told.delivered + told.undelivered == 10
 
@@ -127,7 +142,7 @@ async def test_opted_out_numbers_are_excluded_when_a_campaign_is_planned(house: 
     assert end.adds_up
     assert house.sim.truth()["mobiles"] == dict.fromkeys(numbers[7:], 1)
     order = house.listed(numbers)
-    with Pipeline(order.file) as reading:
+    with Pipeline(order.files) as reading:
         plan = await plans.preview(house.settings(), "default", order, reading, Live())
     assert plan.tally.excluded[Exclusion.OPTED_OUT] == 7
 
