@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -70,9 +71,11 @@ async def test_the_page_shows_the_laws_the_polls_and_the_balance_drawn(house: Ho
         "verdict every law holds",
         "lost 0, unreadable 0",
         f"charged -{ROWS:,} in {batches} batches closing {left} read at ",
-        f"charged −{ROWS:,} {batches} charges, batch 1 of spring to batch {batches} of spring closing {left} ",
     ):
         assert words in page
+    # Which batch the gateway took last is chance: several were under way.
+    drawn = rf"charged −{ROWS:,} {batches} charges, batch 1 of spring to batch \d+ of spring closing {left} "
+    assert re.search(drawn, page)
 
 
 def _batches(house: House) -> int:
