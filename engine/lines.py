@@ -34,3 +34,9 @@ def tagged(source: int, line: int) -> int:
 def untagged(line: int) -> tuple[int, int]:
     """The place of the list, and the line in it, that `tagged` was given."""
     return line >> _LINE_BITS, line & ((1 << _LINE_BITS) - 1)
+
+
+def named_line(line: int) -> str:
+    """A tagged line for people: "12", or "12 of list 2"."""
+    source, number = untagged(line)
+    return f"{number}" if source == 0 else f"{number} of list {source + 1}"

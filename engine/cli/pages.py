@@ -18,6 +18,7 @@ from engine.journal.port import AttemptRow, ToldReport, Trace
 from engine.ledger.audit import Finding
 from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
+from engine.lines import named_line
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
 from engine.pipeline import Listing
 from engine.plans import Plan
@@ -187,7 +188,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def _samples(rows: Sequence[Excluded]) -> str:
-    return "; ".join(f"line {row.line}: {_shortened(row.raw) if row.raw.strip() else '(empty)'}" for row in rows)
+    return "; ".join(
+        f"line {named_line(row.line)}: {_shortened(row.raw) if row.raw.strip() else '(empty)'}" for row in rows
+    )
 
 
 def _sizes(smallest: int, largest: int) -> str:
@@ -347,7 +350,11 @@ def _unexplained_line(summary: CampaignSummary) -> Line:
 
 def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
     if PauseReason.IN_DOUBT in summary.reasons:
-        return "What is in doubt stays as it is: sending it again could reach people twice."
+        settle = " ".join(["xinshi settle", shlex.quote(summary.campaign), *map(shlex.quote, words)])
+        return (
+            "What is in doubt stays as it is: sending it again could reach people twice.\n"
+            f"What each batch waits for, and what reports say by now: {settle}"
+        )
     if summary.state is not CampaignState.PAUSED or not summary.recipients["planned"]:
         return ""
     if PauseReason.CONTENT in summary.reasons:

@@ -27,7 +27,7 @@ from engine.journal.port import (
 )
 from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, opt_out, report, source
 from engine.journal.settling import LONGEST_REQUEST, TAKEN, WAS_TAKEN
-from engine.lines import unpack_lines
+from engine.lines import unpack_lines, untagged
 from engine.model import BatchState, Exclusion, OutcomeKind, RefusalKind
 
 CLOCK_SKEW = timedelta(seconds=60)
@@ -84,33 +84,39 @@ class AuditLooks(ABC):
         """Where one number stands in every campaign. `raws`: how it may be written in an excluded cell."""
         async with self._look() as connection:
             held = await connection.execute(
-                select(batch, campaign.c.name, campaign.c.account, source.c.path)
+                select(batch, campaign.c.name, campaign.c.account)
                 .join(campaign, campaign.c.id == batch.c.campaign_id)
-                .outerjoin(source, source.c.campaign_id == campaign.c.id)
                 .where(batch.c.mobiles.contains(mobile, autoescape=True), campaign.c.state != "planning")
                 .order_by(campaign.c.id, batch.c.seq)
             )
             found = [await _trace(connection, row, mobile) for row in held.all()] if mobile else []
             left_out = await connection.execute(
-                select(exclusion, campaign.c.name, source.c.path)
+                select(exclusion, campaign.c.name)
                 .join(campaign, campaign.c.id == exclusion.c.campaign_id)
-                .outerjoin(source, source.c.campaign_id == campaign.c.id)
                 .where(exclusion.c.raw.in_(raws), campaign.c.state != "planning")
                 .order_by(campaign.c.id, exclusion.c.line)
             )
-            return found + [
-                Trace(
-                    campaign=row.name,
-                    file=row.path or "",
-                    line=row.line,
-                    state="excluded",
-                    exclusion=f"{row.reason}: {row.detail}",
-                )
-                for row in left_out
-            ]
+            for row in left_out.all():
+                file, line = await _place(connection, row.campaign_id, row.line)
+                why = f"{row.reason}: {row.detail}"
+                found.append(Trace(campaign=row.name, file=file, line=line, state="excluded", exclusion=why))
+            return found
 
 
 # ── a campaign ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _place(connection: AsyncConnection, campaign_id: int, line: int) -> tuple[str, int]:
+    """The list a tagged line belongs to, and its number there."""
+    source_at, number = untagged(line)
+    paths = (
+        select(source.c.path)
+        .where(source.c.campaign_id == campaign_id)
+        .order_by(source.c.seq)
+        .offset(source_at)
+        .limit(1)
+    )
+    return (await connection.execute(paths)).scalar() or "", number
 
 
 def _batch_row(row: Row[Any]) -> BatchRow:
@@ -292,10 +298,12 @@ async def _trace(connection: AsyncConnection, row: Row[Any], mobile: str) -> Tra
     attempts = await _attempt_rows(connection, attempt.c.batch_id == row.id)
     omitted = mobile in attempts[-1].omitted if attempts else False
     left_out = omitted or (row.state == BatchState.CANCELLED.value and row.omitted == row.size)
+    at = row.mobiles.split(",").index(mobile)
+    file, line = await _place(connection, row.campaign_id, unpack_lines(row.lines)[at])
     return Trace(
         campaign=row.name,
-        file=row.path or "",
-        line=unpack_lines(row.lines)[row.mobiles.split(",").index(mobile)],
+        file=file,
+        line=line,
         state="excluded" if left_out else row.state,
         batch=row.seq,
         attempts=attempts,

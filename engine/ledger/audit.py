@@ -16,6 +16,7 @@ from engine.journal.port import AttemptRow, AuditView, SettledBy
 from engine.ledger.doubles import BY, doubles, masked
 from engine.ledger.evidence import amount
 from engine.ledger.reckoning import Reckoning, Unexplained
+from engine.lines import named_line, untagged
 from engine.model import BatchState, OutcomeKind, RefusalKind
 
 _SHOWN = 3  # examples of what is wrong
@@ -111,7 +112,7 @@ def _conservation(view: AuditView) -> Iterator[str]:
         missing = view.rows + view.extra - buckets
         yield f"{view.rows + view.extra:,} rows came in and {buckets:,} are in buckets: {abs(missing):,} {'lost' if missing > 0 else 'too many'}"
         if lines := _lines_without_bucket(view):
-            yield f"no bucket holds line {', '.join(map(str, lines[:_SHOWN]))}"
+            yield f"no bucket holds line {', '.join(map(named_line, lines[:_SHOWN]))}"
     for batch in view.batches:
         if not batch.size == len(batch.mobiles) == len(batch.lines):
             yield (
@@ -123,7 +124,10 @@ def _conservation(view: AuditView) -> Iterator[str]:
 def _lines_without_bucket(view: AuditView) -> list[int]:
     """Holes in the line numbers. Where a cell spans lines, holes are natural: so this is asked only when the sums differ."""
     held = {line for batch in view.batches for line in batch.lines} | set(view.excluded_lines)
-    return sorted(set(range(min(held), max(held) + 1)) - held) if held else []
+    by_list: dict[int, set[int]] = defaultdict(set)
+    for line in held:
+        by_list[untagged(line)[0]].add(line)
+    return sorted(line for lines in by_list.values() for line in set(range(min(lines), max(lines) + 1)) - lines)
 
 
 # -- once ----------------------------------------------------------------------------------------------------------

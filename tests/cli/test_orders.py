@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.cli.desk import TEXT, Desk
 
 
@@ -84,3 +86,21 @@ async def test_any_name_of_a_list_gives_a_campaign(desk: Desk) -> None:
 
     assert end.code == 0
     assert end.json["campaign"].startswith("客户名单")
+
+
+async def test_several_lists_are_one_order_and_every_number_knows_its_list(desk: Desk) -> None:
+    first = desk.list(5, seed=1, name="first.csv")
+    second = desk.list(5, seed=2, name="second.csv")
+    desk.write("out.csv", "手机号\n" + second[0] + "\n")
+
+    words = ("--text", TEXT, "--campaign", "both", "--yes", "--json", "--exclude", "out.csv")
+    end = await desk.run("send", "first.csv", "second.csv", *words)
+    places = [(await desk.run("why", number, "--json")).json for number in (first[2], second[3], second[0])]
+
+    assert (end.code, end.json["recipients"]["accepted"], end.json["excluded"]["excluded_list"]) == (0, 9, 1)
+    assert [(Path(each["file"]).name, each["line"]) for (each,) in places] == [
+        ("first.csv", 4),
+        ("second.csv", 5),
+        ("second.csv", 2),
+    ]
+    assert desk.truth["accepted_numbers"] == 9
