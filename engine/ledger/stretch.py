@@ -49,6 +49,10 @@ def stretch_of(rows: AccountStretch, *, price: Decimal, policy: Policy, now: dat
     )
 
 
+def _key(row: StretchAttempt | Nameless) -> AttemptKey:
+    return AttemptKey(batch_id=row.batch_id, number=row.number)
+
+
 def _full_charge(row: StretchAttempt, price: Decimal) -> Decimal:
     return row.size * row.segments * price
 
@@ -57,7 +61,7 @@ def _answered(row: StretchAttempt, price: Decimal) -> Answered:
     assert row.finished_at is not None
     assert row.charge is not None
     return Answered(
-        key=AttemptKey(batch_id=row.batch_id, number=row.number),
+        key=_key(row),
         campaign=row.campaign,
         seq=row.seq,
         size=row.size,
@@ -72,7 +76,7 @@ def _answered(row: StretchAttempt, price: Decimal) -> Answered:
 def _doubt(row: StretchAttempt, price: Decimal) -> Doubt:
     assert row.finished_at is not None
     return Doubt(
-        key=AttemptKey(batch_id=row.batch_id, number=row.number),
+        key=_key(row),
         campaign=row.campaign,
         seq=row.seq,
         size=row.size,
@@ -86,7 +90,7 @@ def _doubt(row: StretchAttempt, price: Decimal) -> Doubt:
 
 def _in_flight(row: StretchAttempt, price: Decimal) -> InFlight:
     return InFlight(
-        key=AttemptKey(batch_id=row.batch_id, number=row.number),
+        key=_key(row),
         campaign=row.campaign,
         seq=row.seq,
         size=row.size,
@@ -124,7 +128,7 @@ def holders(nameless: Iterable[Nameless], said: dict[AttemptKey, Finding]) -> li
     """The attempts an unknown task id may belong to, with what the balance says of each."""
     found = []
     for row in nameless:
-        key = AttemptKey(batch_id=row.batch_id, number=row.number)
+        key = _key(row)
         found.append(
             Holder(
                 key=key,
