@@ -1,36 +1,44 @@
 """The HTTP side of the gateway. The only place that imports aiohttp.
 
-POST only, one session, no redirects, no cookies, no transparent retry. What matters most here is to know whether a byte of
-a request may have been written: `_Request.send` is the one place where aiohttp begins to write, so what fails before it was
-not sent, and what fails from there on is in doubt. Source: gateway/protocol.md §13, §18.
+POST only, no redirects, no cookies, no transparent retry. What matters most here is to know whether a byte of a request may
+have been written. So what may not be repeated (a send, a poll) is written by us, on a connection of aiohttp's and read by
+its parser: `_Attempt.write` is the one place where bytes leave, so what fails before it was not sent, and what fails from
+there on is in doubt. That is also three times as fast as a session. What may be repeated (the balance, a keyword check)
+goes through the session. Source: gateway/protocol.md §13, §18.
 """
 
 from __future__ import annotations
 
 import asyncio
+import email.message
 import errno
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from yarl import URL
 
 from engine.crashing import passing
 from engine.errors import BadAnswer, NoAnswer, NotSent, SettingsError
 from engine.gateway import outcomes, wire
 from engine.gateway.decoding import MAX_ANSWER_BYTES, decoded, shown
-from engine.gateway.outcomes import Exchange, TransportFailure
+from engine.gateway.outcomes import Exchange, TransportFailure, proxy_words
 from engine.gateway.profile import Profile
-from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage
-from engine.model import Balance, Outcome, OutcomeKind
+from engine.gateway.route import Route
+from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage, SendForm
+from engine.model import Balance, Outcome, OutcomeKind, PauseReason
 
 SPARE_CONNECTIONS = 4  # beside the sends in flight: balance, keywords, reports, replies
 CONNECTING_ERRORS = (
@@ -39,6 +47,7 @@ CONNECTING_ERRORS = (
     aiohttp.ServerFingerprintMismatch,
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
+    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT: nothing of ours went through it yet
 )
 # What aiohttp raises for trouble with the other side. TimeoutError is an OSError, InvalidURL a ValueError.
 EXCHANGE_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
@@ -46,6 +55,8 @@ EXCHANGE_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingEr
 MIDDLEBOX_S = 5.0  # boxes on the way that lose their patience with a silent connection take longer than this
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends a reset and drops what is unsent
 _NO_CEILING = 1e9  # aiohttp rounds timeouts above this many seconds up to whole ones; ours are exact
+_UNLIMITED = aiohttp.ClientTimeout(total=None, ceil_threshold=_NO_CEILING)
+_CLOSE = {"Connection": "close"}  # what a session reads is never followed by a send on the same connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +82,13 @@ class RawReply:
     complete: bool
 
 
+_STRAIGHT = Route()
+
+
 class HttpGateway:
     """One account's gateway. An async context manager; one instance belongs to one event loop and one run.
 
-    Raises SettingsError when `url` is no http or https address.
+    Raises SettingsError when `url` is no http or https address, or a file of the route is not what it should be.
     """
 
     def __init__(
@@ -86,6 +100,7 @@ class HttpGateway:
         timeouts: Timeouts,
         in_flight: int,
         clock: Callable[[], datetime],
+        route: Route = _STRAIGHT,
     ) -> None:
         self.profile = profile
         self._url = _base_url(url)
@@ -93,25 +108,31 @@ class HttpGateway:
         self._timeouts = timeouts
         self._in_flight = in_flight
         self._clock = clock
+        self._route, self._tls = route, route.tls()
+        self._host = URL(self._url).host_port_subcomponent or ""
+        self._by_proxy = bool(route.proxy) and self._url.startswith("http:")  # who reads and sends our requests itself
         self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[str] = set()  # the paths at which the application has answered in this run
-        self._users: dict[int, _Attempt] = {}  # the last attempt on each connection, by file descriptor
+        self._form: SendForm | None = None
+        self._doors: dict[str, _Door] = {}  # by path
+        self._to_connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, ceil_threshold=_NO_CEILING)
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
             limit=self._in_flight + SPARE_CONNECTIONS,
             keepalive_timeout=self._timeouts.keepalive_s,
             socket_factory=self._socket,
+            ssl=True if self._tls is None else self._tls,
+            local_addr=(self._route.source_address, 0) if self._route.source_address else None,
         )
         self._session = await self._stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=connector,
-                request_class=_Request,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 headers={"Content-Type": wire.CONTENT_TYPE, "User-Agent": "xinshi"},
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect_s, ceil_threshold=_NO_CEILING),
+                timeout=_UNLIMITED,
             )
         )
         return self
@@ -120,22 +141,29 @@ class HttpGateway:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._session = None
+        self._doors.clear()
         await self._stack.aclose()
 
     def prepare(self, content: str) -> PreparedMessage:
         """One text, encoded for this account and profile. Raises PlanError, SettingsError."""
-        return wire.prepare(self.profile, self._credentials, content)
+        if self._form is None:
+            self._form = SendForm(self.profile, self._credentials)
+        return self._form.prepare(content)
 
     async def send(self, prepared: PreparedMessage, mobiles: str, *, batch_size: int) -> Outcome:
         """Hand over one batch, once. Trouble of any kind is an Outcome; only CancelledError is raised, and means in doubt."""
         path = self.profile.paths.send
-        attempt = self._attempt()
+        attempt = _Attempt()
         exchange = await self._post(attempt, path, prepared.body(mobiles, now=self._clock()))
         outcome = outcomes.outcome_of(
-            exchange, self.profile, answered_before=path in self._answered, batch_size=batch_size
+            exchange,
+            self.profile,
+            answered_before=path in self._answered,
+            batch_size=batch_size,
+            by_proxy=self._by_proxy,
         )
         self._remember(path, exchange)
-        attempt.judge(sound=outcome.kind is not OutcomeKind.IN_DOUBT)
+        attempt.end(sound=outcome.kind is not OutcomeKind.IN_DOUBT)
         return outcome
 
     async def balance(self) -> Balance:
@@ -164,12 +192,27 @@ class HttpGateway:
         return await self._poll(self.profile.paths.replies, body)
 
     async def _call(self, path: str, body: bytes) -> Exchange:
-        """A call whose answer must be complete and come with HTTP 200."""
-        attempt = self._attempt()
-        exchange = _come(await self._post(attempt, path, body))
-        attempt.judge(sound=exchange.complete and exchange.status == 200)
-        if not exchange.complete:
-            raise NoAnswer("the answer was cut off", raw=_raw(exchange), http_status=exchange.status)
+        """A call that may be repeated. Its answer must be complete and come with HTTP 200."""
+        session = self._opened()
+        connected = False
+        try:
+            async with asyncio.timeout(self._timeouts.connect_s + self._timeouts.answer_s):
+                async with session.post(
+                    self._url + path,
+                    data=body,
+                    allow_redirects=False,
+                    headers=_CLOSE | (_login(self._route) if self._by_proxy else {}),
+                    timeout=self._to_connect,
+                    **_proxied(self._route, self._host),
+                ) as response:
+                    connected = True
+                    exchange = _exchange(response.status, response.headers, await _body_of(response), self._clock())
+        except EXCHANGE_ERRORS as exc:
+            if connected:
+                raise NoAnswer("the answer was cut off", http_status=response.status) from exc
+            failure = _failure(exc, None, self._timeouts)
+            http_status = exc.status if isinstance(exc, aiohttp.ClientHttpProxyError) else None
+            raise (NotSent if failure.sent == "no" else NoAnswer)(failure.problem, http_status=http_status) from exc
         self._remember(path, exchange)
         if exchange.status != 200:
             raise _bad_status(exchange)
@@ -177,9 +220,9 @@ class HttpGateway:
 
     async def _poll(self, path: str, body: bytes) -> RawReply:
         """A call whose answer exists only once: whatever may hold a record is handed on, cut or not."""
-        attempt = self._attempt()
+        attempt = _Attempt()
         exchange = _come(await self._post(attempt, path, body))
-        attempt.judge(sound=exchange.complete and exchange.status == 200)
+        attempt.end(sound=exchange.complete and exchange.status == 200)
         if not exchange.complete and not exchange.body:
             raise NoAnswer("the answer was cut off before its first byte", http_status=exchange.status)
         if exchange.status != 200 and not outcomes.application_spoke(exchange.body):
@@ -192,32 +235,39 @@ class HttpGateway:
             complete=exchange.complete,
         )
 
-    def _attempt(self) -> _Attempt:
-        return _Attempt(users=self._users, answer_s=self._timeouts.answer_s)
-
     def _remember(self, path: str, exchange: Exchange | TransportFailure) -> None:
         if isinstance(exchange, Exchange) and outcomes.application_spoke(exchange.body):
             self._answered.add(path)
 
     async def _post(self, attempt: _Attempt, path: str, body: bytes) -> Exchange | TransportFailure:
         """One POST. Raises nothing but CancelledError, which leaves the connection aborted."""
-        if self._session is None:
-            raise RuntimeError("the gateway is not open")
+        door = self._doors.get(path) or self._made_door(path)
         try:
-            async with asyncio.timeout(None) as attempt.limit:
-                response = await self._session.post(
-                    self._url + path, data=body, allow_redirects=False, middlewares=(attempt,)
-                )
-                await attempt.read(response)
+            async with asyncio.timeout(self._timeouts.connect_s) as limit:
+                attempt.connection = await door.connect()
+                limit.reschedule(attempt.begin() + self._timeouts.answer_s)
+                attempt.write(door.head % len(body), body)
+                await attempt.read()
         except asyncio.CancelledError:
-            attempt.give_up()
+            attempt.end(sound=False)
             raise
         except EXCHANGE_ERRORS as exc:
-            attempt.give_up()
-            if attempt.response is None:
-                return _failure(exc, attempt.written_for_s, self._timeouts)
+            attempt.end(sound=False)
+            if attempt.message is None:
+                if isinstance(exc, TimeoutError) and attempt.began_s is None:
+                    exc = aiohttp.ConnectionTimeoutError()
+                return _failure(exc, attempt.written_for_s, self._timeouts, proxied=bool(self._route.proxy))
         passing("answer read")
         return attempt.exchange(self._clock())
+
+    def _made_door(self, path: str) -> _Door:
+        self._doors[path] = _Door(self._opened(), URL(self._url + path), self._route)
+        return self._doors[path]
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the gateway is not open")
+        return self._session
 
     def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         """A socket whose kernel gives up when we do, instead of delivering a request that we have already called lost."""
@@ -235,149 +285,216 @@ class HttpGateway:
 
 
 class _NotUsableError(aiohttp.ClientConnectionError):
-    """A kept connection is closed, or its last answer was no good, and we saw it before the first byte."""
+    """A kept connection is closed, or something came on it that nobody asked for, and we saw it before the first byte."""
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request that tells its attempt when it begins to write. `send` is called once the connection stands."""
+class _NoTunnelError(aiohttp.ClientConnectionError):
+    """The proxy did not make a way to the gateway; nothing but the question for one was written."""
 
-    attempt: _Attempt | None = None
 
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if self.attempt is not None:
-            if self.attempt.unjudged_user(conn) is not None:
-                # aiohttp gives a connection back in the callback that reads an answer's last byte, before the task that
-                # waits for the answer has looked at it. That task is next in line: give it its turn.
-                await asyncio.sleep(0)
-            self.attempt.begin(conn)
-        passing("request about to be written")
-        response = await super().send(conn)
-        passing("request written")
-        return response
+class _Door:
+    """One path of the gateway: its connections, and the head of every request to it, but for the length.
+
+    aiohttp makes the head of an empty request once; a session would make it anew for every request.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, url: URL, route: Route) -> None:
+        assert session.connector is not None
+        self._connector = session.connector
+        self._tunnels = bool(route.proxy) and url.scheme == "https"
+        self._request = aiohttp.ClientRequest(
+            "POST",
+            url,
+            headers=session.headers,
+            loop=asyncio.get_running_loop(),
+            session=session,
+            **_proxied(route, url.host_port_subcomponent or ""),
+        )
+        kept = [
+            f"{name}: {value}\r\n" for name, value in self._request.headers.items() if name.lower() != "content-length"
+        ]
+        target = url.raw_path
+        if route.proxy and not self._tunnels:  # RFC 9112 §3.2.2: the proxy is told the whole address
+            target = str(url)
+            kept += [f"{name}: {value}\r\n" for name, value in _login(route).items()]
+        lines = f"POST {target} HTTP/1.1\r\n{''.join(kept)}".replace("%", "%%")
+        self.head = f"{lines}Content-Length: %d\r\n\r\n".encode("ascii")
+
+    async def connect(self) -> Connection:
+        """A connection that stands, kept or new. Raises CONNECTING_ERRORS, OSError."""
+        try:
+            return await self._connector.connect(self._request, traces=[], timeout=_UNLIMITED)
+        except EXCHANGE_ERRORS as exc:
+            if not self._tunnels or isinstance(exc, CONNECTING_ERRORS):
+                raise
+            raise _NoTunnelError from exc  # cut, or no HTTP, while the proxy was being asked for a way
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Attempt:
-    """What is known about one request while it runs. It is its own aiohttp middleware, which is how the request finds it."""
+    """What is known about one request while it runs."""
 
-    users: dict[int, _Attempt]
-    answer_s: float
-    limit: asyncio.Timeout | None = None
+    connection: Connection | None = None
     began_s: float | None = None  # on the loop's clock; from then on bytes may have left
-    transport: asyncio.Transport | None = None
-    descriptor: int = -1
-    response: aiohttp.ClientResponse | None = None  # the status line has come
+    message: RawResponseMessage | None = None  # the status line has come
     chunks: list[bytes] = field(default_factory=list)
     complete: bool = False
-    judged: bool = False  # its connection may serve others, or is gone
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        assert isinstance(request, _Request)
-        request.attempt = self
-        return await handler(request)
 
     @property
     def written_for_s(self) -> float | None:
         """Seconds since the writing began; None: nothing has left."""
         return None if self.began_s is None else asyncio.get_running_loop().time() - self.began_s
 
-    def unjudged_user(self, conn: Connection) -> _Attempt | None:
-        """The attempt whose answer on this connection nobody has judged yet."""
-        transport = conn.transport
-        sock = None if transport is None else transport.get_extra_info("socket")
-        user = None if sock is None else self.users.get(sock.fileno())
-        return user if user is not None and user.transport is transport and not user.judged else None
-
-    def begin(self, conn: Connection) -> None:
-        """The connection stands and nothing is written yet. Raises when it must not be written to."""
-        transport = conn.transport
-        if transport is None or transport.is_closing() or self.unjudged_user(conn) is not None:
+    def begin(self) -> float:
+        """The connection stands and nothing is written yet; when the writing begins. Raises when it must not be written to."""
+        assert self.connection is not None
+        protocol, transport = self.connection.protocol, self.connection.transport
+        if protocol is None or transport is None or transport.is_closing() or protocol.should_close:
             raise _NotUsableError
-        sock = transport.get_extra_info("socket")
-        if not _established(sock):
+        if not _established(protocol, transport):
             raise _NotUsableError
-        self.transport, self.descriptor = transport, sock.fileno()
-        self.users[self.descriptor] = self
-        assert self.limit is not None
+        protocol.set_response_params(read_until_eof=True)
         self.began_s = asyncio.get_running_loop().time()
-        self.limit.reschedule(self.began_s + self.answer_s)
+        return self.began_s
 
-    async def read(self, response: aiohttp.ClientResponse) -> None:
-        """Read the body to its end, or to the limit of size, where the connection is given up."""
-        self.response = response
+    def write(self, head: bytes, body: bytes) -> None:
+        """Hand the request to the kernel."""
+        assert self.connection is not None
+        assert self.connection.transport is not None
+        passing("request about to be written")
+        self.connection.transport.write(head + body)
+        passing("request written")
+
+    async def read(self) -> None:
+        """Read the answer to its end, or to the limit of size."""
+        assert self.connection is not None
+        assert self.connection.protocol is not None
+        while self.message is None or (self.message.code < 200 and self.message.code != 101):
+            message, content = await self.connection.protocol.read()
+            self.message = message
         size = 0
-        while chunk := await self._next_chunk(response):
+        while chunk := await content.readany():
             self.chunks.append(chunk[: MAX_ANSWER_BYTES - size])
             size += len(chunk)
             if size > MAX_ANSWER_BYTES:
-                self.give_up()
                 return
         self.complete = True
 
-    @staticmethod
-    async def _next_chunk(response: aiohttp.ClientResponse) -> bytes:
-        try:
-            return await response.content.readany()
-        except RuntimeError as exc:  # aiohttp's way of saying that the connection is gone
-            raise aiohttp.ClientPayloadError from exc
-
     def exchange(self, at: datetime) -> Exchange:
         """What came. Only after `read` was called."""
-        assert self.response is not None
-        headers = self.response.headers
-        return Exchange(
-            status=self.response.status,
-            body=b"".join(self.chunks),
-            complete=self.complete,
-            at=at.astimezone(UTC),
-            charset=self.response.charset,
-            retry_after=headers.get("Retry-After"),
-            location=headers.get("Location"),
-        )
+        assert self.message is not None
+        return _exchange(self.message.code, self.message.headers, b"".join(self.chunks), at, complete=self.complete)
 
-    def judge(self, *, sound: bool) -> None:
-        """Say whether the exchange went well. If not, reset its connection.
+    def end(self, *, sound: bool) -> None:
+        """Give the connection back when the exchange went well. If not, reset it.
 
         Then nothing of ours is delivered later, and no late answer is read as that to another request.
         """
-        self.judged = True
-        transport = self.transport
-        if sound or transport is None or self.users.get(self.descriptor) is not self:
+        connection, self.connection = self.connection, None
+        if connection is None:
             return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.fileno() == self.descriptor:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
+        if sound and self.complete:
+            connection.release()
+            return
+        transport = connection.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            if self.began_s is not None and sock is not None and sock.fileno() >= 0:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
+        connection.close()
 
-    def give_up(self) -> None:
-        """End an exchange that did not come to its end; what has been read of it is kept."""
-        self.judge(sound=False)
-        if self.response is not None:
-            self.response.close()
+
+def _proxied(route: Route, host: str) -> dict[str, Any]:
+    """What aiohttp must know of a proxy. It asks it for a way (CONNECT) to `host` where the gateway speaks https.
+
+    It would add the Host itself when it connects, and then not find its kept connections again: these go by all that.
+    """
+    if not route.proxy:
+        return {}
+    return {"proxy": URL(route.proxy), "proxy_headers": {**_login(route), "Host": host}}
 
 
-def _established(sock: socket.socket) -> bool:
+def _login(route: Route) -> dict[str, str]:
+    return {"Proxy-Authorization": route.proxy_login} if route.proxy_login else {}
+
+
+def _exchange(status: int, headers: Mapping[str, str], body: bytes, at: datetime, *, complete: bool = True) -> Exchange:
+    return Exchange(
+        status=status,
+        body=body,
+        complete=complete,
+        at=at.astimezone(UTC),
+        charset=_charset(headers.get("Content-Type", "")),
+        retry_after=headers.get("Retry-After"),
+        location=headers.get("Location"),
+    )
+
+
+@lru_cache(maxsize=64)
+def _charset(content_type: str) -> str | None:
+    """The charset that a Content-Type names. Nearly always the same one."""
+    told = email.message.Message()
+    told["Content-Type"] = content_type
+    return told.get_content_charset()
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while chunk := await response.content.readany():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError
+    return bytes(body)
+
+
+_SOCKETS: WeakKeyDictionary[asyncio.BaseProtocol, socket.socket] = (
+    WeakKeyDictionary()
+)  # a loop makes them anew each time
+
+
+def _established(protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> bool:
     """Whether the kernel still calls the connection established: a FIN or RST may have come that the loop has not read."""
     if not hasattr(socket, "TCP_INFO"):
         return True
+    sock = _SOCKETS.get(protocol)
+    if sock is None:
+        sock = _SOCKETS[protocol] = transport.get_extra_info("socket")
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1  # TCP_ESTABLISHED
 
 
-def _failure(exc: Exception, written_for_s: float | None, timeouts: Timeouts) -> TransportFailure:
+def _failure(
+    exc: Exception, written_for_s: float | None, timeouts: Timeouts, *, proxied: bool = False
+) -> TransportFailure:
     """What an error means for the batch, in words that hold no address. `written_for_s`: since we began to write, None: not yet.
 
-    Both must say "no": we did not get to the writing, and the error is one that arises before it.
+    Both must say "no": we did not get to the writing, and the error is one that arises before it. What ends a talk through a
+    proxy may be the proxy alone: then the gateway may still take what it was given.
     """
-    sure = written_for_s is None and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError))
+    sure = written_for_s is None and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError, _NoTunnelError))
     by_the_other = isinstance(exc, aiohttp.ServerDisconnectedError) or getattr(exc, "errno", None) == errno.ECONNRESET
-    ended_there = by_the_other and written_for_s is not None and written_for_s < MIDDLEBOX_S
-    return TransportFailure(sent="no" if sure else "maybe", problem=_in_words(exc, timeouts), ended_there=ended_there)
+    ended_there = by_the_other and written_for_s is not None and written_for_s < MIDDLEBOX_S and not proxied
+    return TransportFailure(
+        sent="no" if sure else "maybe",
+        problem=_in_words(exc, timeouts),
+        ended_there=ended_there,
+        pause=PauseReason.CONFIGURATION if sure and _is_forbidden(exc) else None,
+    )
+
+
+def _is_forbidden(exc: Exception) -> bool:
+    """Whether the proxy says that it will never let us through: another login or another proxy is needed."""
+    return isinstance(exc, aiohttp.ClientHttpProxyError) and exc.status in (401, 403, 405, 407)
 
 
 def _in_words(exc: Exception, timeouts: Timeouts) -> str:
     match exc:
+        case aiohttp.ClientHttpProxyError():
+            return f"not sent: the proxy lets nothing through: {proxy_words(exc.status)}"
+        case _NoTunnelError():
+            return "not sent: the proxy made no way to the gateway"
+        case aiohttp.ClientProxyConnectionError():
+            return f"not sent: no connection with the proxy: {_error_name(exc.os_error)}"
         case _NotUsableError():
             return "not sent: the kept connection was closed"
         case aiohttp.ConnectionTimeoutError():
@@ -408,6 +525,8 @@ def _in_words(exc: Exception, timeouts: Timeouts) -> str:
 
 def _error_name(exc: OSError) -> str:
     """The system's words. Not the exception's: asyncio writes the address into them."""
+    if exc.errno == errno.EADDRNOTAVAIL:
+        return f"{os.strerror(exc.errno)}: is source_address one of this machine's?"
     return os.strerror(exc.errno) if exc.errno else type(exc).__name__
 
 
@@ -419,7 +538,8 @@ def _come(exchange: Exchange | TransportFailure) -> Exchange:
 
 
 def _bad_status(exchange: Exchange) -> BadAnswer:
-    return BadAnswer(f"HTTP {exchange.status}", raw=_raw(exchange), http_status=exchange.status)
+    problem = proxy_words(407) if exchange.status == 407 else f"HTTP {exchange.status}"
+    return BadAnswer(problem, raw=_raw(exchange), http_status=exchange.status)
 
 
 def _raw(exchange: Exchange) -> str:

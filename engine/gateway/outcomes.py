@@ -47,20 +47,34 @@ class TransportFailure:
     sent: Literal["no", "maybe"]
     problem: str
     ended_there: bool = False
+    pause: PauseReason | None = None  # not sent, and only another configuration can mend it
 
 
 def outcome_of(
-    exchange: Exchange | TransportFailure, profile: Profile, *, answered_before: bool, batch_size: int
+    exchange: Exchange | TransportFailure,
+    profile: Profile,
+    *,
+    answered_before: bool,
+    batch_size: int,
+    by_proxy: bool = False,
 ) -> Outcome:
-    """The row of the table. `answered_before`: the application has answered at this path in this run; `batch_size` in numbers."""
+    """The row of the table. `answered_before`: the application has answered at this path in this run; `batch_size` in numbers.
+
+    `by_proxy`: a proxy of ours reads our requests and sends them itself, so that a status may be its own.
+    """
     if isinstance(exchange, TransportFailure):
         kind = OutcomeKind.NOT_SENT if exchange.sent == "no" else OutcomeKind.IN_DOUBT
-        return Outcome(kind=kind, reason=exchange.problem, may_land_late=not exchange.ended_there)
+        return Outcome(kind=kind, reason=exchange.problem, may_land_late=not exchange.ended_there, pause=exchange.pause)
     # Whoever has answered in full does not begin to take the numbers afterwards; a proxy in front of it may still pass them on.
     answered = exchange.complete and application_spoke(exchange.body)
     if exchange.status == 200:
-        return replace(_of_body(exchange, profile, batch_size), http_status=200, may_land_late=not answered)
-    if not application_spoke(exchange.body) and (outcome := _of_status(exchange, answered_before)) is not None:
+        said = _of_body(exchange, profile, batch_size)
+        usual = said.http_status == 200 and said.may_land_late is not answered
+        return said if usual else replace(said, http_status=200, may_land_late=not answered)
+    if (
+        not application_spoke(exchange.body)
+        and (outcome := _of_status(exchange, answered_before, by_proxy)) is not None
+    ):
         return outcome
     return replace(_doubt_by_status(exchange, profile, batch_size), may_land_late=not answered)
 
@@ -82,9 +96,23 @@ _CONFIGURATION = {
 _NOT_HERE = {403: "forbids this path", 404: "knows no such path"}
 
 
-def _of_status(exchange: Exchange, answered_before: bool) -> Outcome | None:
-    """The rows where the status proves that the application was not reached; None for every other status."""
+def proxy_words(status: int) -> str:
+    """What a proxy's own answer says, for people."""
+    if status == 407:
+        return "HTTP 407: the proxy wants a login, or another one: set proxy_user and its password"
+    return f"HTTP {status}"
+
+
+def _of_status(exchange: Exchange, answered_before: bool, by_proxy: bool) -> Outcome | None:
+    """The rows where the status proves that the application was not reached; None for every other status.
+
+    A proxy says 407 instead of passing a request on. 502, 503 and 504 it also says after it has, whatever stands beside them.
+    """
     status = exchange.status
+    if by_proxy and status == 407:
+        return _not_taken(exchange, PauseReason.CONFIGURATION, proxy_words(status))
+    if by_proxy and status == 503:
+        return None
     words = _CONFIGURATION.get(status) or (None if answered_before else _NOT_HERE.get(status))
     if words:
         return _not_taken(exchange, PauseReason.CONFIGURATION, f"HTTP {status}: the server {words}")
@@ -192,6 +220,8 @@ def _from(answer: SendAnswer, kind: OutcomeKind, reason: str) -> Outcome:
         success_counts=answer.success_counts,
         remaining=answer.remaining,
         raw=answer.raw,
+        http_status=200,
+        may_land_late=False,  # whoever answers so has ended the talk
     )
 
 

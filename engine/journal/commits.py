@@ -26,8 +26,41 @@ Result = TypeVar("Result")
 Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 """Carries out all items of one kind inside the open transaction and returns a result for each."""
 
-_Waiting = tuple[Any, "asyncio.Future[Any]"]
-_Group = dict[Callable[..., Any], list[_Waiting]]
+
+class _Asked:
+    """One write that somebody waits for. `ended`: `result` or `failure` is there."""
+
+    __slots__ = ("ended", "failure", "item", "result", "waiter")
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self.ended = False
+        self.result: Any = None
+        self.failure: Exception | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def to_its_end(self) -> None:
+        """Wait for the end, however often this is cancelled; then raise the cancellation. Does not raise the failure."""
+        cancelled: asyncio.CancelledError | None = None
+        while not self.ended:
+            self.waiter = asyncio.get_running_loop().create_future()  # a cancellation takes this future, not the write
+            try:
+                await self.waiter
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def end(self, *, result: Any = None, failure: Exception | None = None) -> None:
+        """Say what came of it; the first word counts."""
+        if self.ended:
+            return
+        self.ended, self.result, self.failure = True, result, failure
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+_Group = dict[Callable[..., Any], list[_Asked]]
 
 
 class Commits:
@@ -47,16 +80,19 @@ class Commits:
         """
         if self._closing:
             raise JournalError("the journal is closed")
-        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._gathering.setdefault(write, []).append((item, done))
+        asked = _Asked(item)
+        self._gathering.setdefault(write, []).append(asked)
         self._something.set()
         try:
-            await _to_its_end(done)
+            await asked.to_its_end()
         except asyncio.CancelledError:
-            if (failure := done.exception()) is not None:
-                logger.error("a write failed while its task was being cancelled", exc_info=failure)
+            if asked.failure is not None:
+                logger.error("a write failed while its task was being cancelled", exc_info=asked.failure)
             raise
-        return done.result()
+        if asked.failure is not None:
+            raise asked.failure
+        result: Result = asked.result
+        return result
 
     async def close(self) -> None:
         """Write what has gathered, then end. A later `do` is refused."""
@@ -78,8 +114,8 @@ class Commits:
                     return
         finally:  # nobody may wait for ever for a writer that is gone
             self._closing = True
-            for waiting in (w for gathered in (group, self._gathering) for each in gathered.values() for w in each):
-                _fail(waiting, JournalError("the journal was closed in the middle of a write"))
+            for asked in (a for gathered in (group, self._gathering) for each in gathered.values() for a in each):
+                asked.end(failure=JournalError("the journal was closed in the middle of a write"))
 
     async def _write_group(self, group: _Group) -> None:
         try:
@@ -88,29 +124,28 @@ class Commits:
             await self._one_by_one(group, error)
 
     async def _one_by_one(self, group: _Group, error: Exception) -> None:
-        members = [(write, waiting) for write, all_waiting in group.items() for waiting in all_waiting]
+        members = [(write, asked) for write, each in group.items() for asked in each]
         if len(members) == 1:
-            _fail(members[0][1], error)
+            members[0][1].end(failure=_told(error))
             return
-        for write, waiting in members:
+        for write, asked in members:
             try:
-                await self._in_one_transaction({write: [waiting]})
+                await self._in_one_transaction({write: [asked]})
             except Exception as alone:  # noqa: BLE001  as above
-                _fail(waiting, alone)
+                asked.end(failure=_told(alone))
 
     async def _in_one_transaction(self, group: _Group) -> None:
         """Carry out a group and tell its waiters. Cancelling the waiters does not stop what the thread has begun."""
         loop = asyncio.get_running_loop()
-        for waiting, results in await loop.run_in_executor(self._thread, self._carry_out, group):
-            for (_, done), result in zip(waiting, results, strict=True):
-                if not done.done():  # the waiter may have been cancelled; what it asked for is done all the same
-                    done.set_result(result)
+        for each, results in await loop.run_in_executor(self._thread, self._carry_out, group):
+            for asked, result in zip(each, results, strict=True):
+                asked.end(result=result)
 
-    def _carry_out(self, group: _Group) -> list[tuple[list[_Waiting], Sequence[Any]]]:
+    def _carry_out(self, group: _Group) -> list[tuple[list[_Asked], Sequence[Any]]]:
         names = [write.__name__ for write in group]
         _pass(names, "begun")
         with self._engine.begin() as connection:
-            results = [(waiting, write(connection, [item for item, _ in waiting])) for write, waiting in group.items()]
+            results = [(each, write(connection, [asked.item for asked in each])) for write, each in group.items()]
             _pass(names, "written")
         _pass(names, "committed")
         return results
@@ -133,8 +168,6 @@ async def _to_its_end(work: asyncio.Future[Any]) -> None:
         raise cancelled
 
 
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    done = waiting[1]
-    if not done.done():
-        # A driver refuses what it cannot store (a number too large, half a surrogate pair) with errors of its own.
-        done.set_exception(error if isinstance(error, EngineError) else journal_error(error))
+def _told(error: Exception) -> Exception:
+    """What its waiter hears. A driver refuses what it cannot store (a number too large, half a surrogate pair) in its own words."""
+    return error if isinstance(error, EngineError) else journal_error(error)

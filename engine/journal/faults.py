@@ -24,7 +24,7 @@ _MEANINGS = (
 def journal_error(error: Exception) -> JournalError:
     """Translate an error of the driver. The first line of the original stays in the text; statements do not."""
     original = next(iter(str(getattr(error, "orig", None) or error).splitlines()), "no reason given")
-    if isinstance(error, IntegrityError):
+    if isinstance(error, IntegrityError) or type(error).__name__ == "IntegrityError":  # SQLAlchemy's, the driver's
         return JournalError(f"the journal refused an impossible change ({original})")
     for sign, kind, meaning in _MEANINGS:
         if sign in original.lower():

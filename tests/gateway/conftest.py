@@ -11,6 +11,6 @@ import uvloop
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if item.path.name == "test_http.py":
+    if item.path.name in ("test_http.py", "test_route.py"):
         loops["uvloop"] = uvloop.new_event_loop
     return loops

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,10 +25,12 @@ class Server:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     received: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)  # what a hanging answer waits for
+    scheme: str = "http"
+    peers: list[str] = field(default_factory=list)  # the addresses that connections came from
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -90,7 +93,7 @@ def answering(*answers: bytes) -> Script:
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Server]:
+async def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """A server on loopback that plays `script` on every connection and notes how it ended: eof or reset."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -99,6 +102,7 @@ async def serving(script: Script) -> AsyncIterator[Server]:
         assert task is not None
         tasks.add(task)
         server.connections += 1
+        server.peers.append(writer.get_extra_info("peername")[0])
         conversation = Conversation(server, reader, writer)
         server.conversations.append(conversation)
         try:
@@ -116,8 +120,8 @@ async def serving(script: Script) -> AsyncIterator[Server]:
             server.ended.set()
             writer.close()
 
-    listener = await asyncio.start_server(converse, "127.0.0.1", 0)
-    server = Server(port=listener.sockets[0].getsockname()[1])
+    listener = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls)
+    server = Server(port=listener.sockets[0].getsockname()[1], scheme="http" if tls is None else "https")
     try:
         yield server
     finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
@@ -15,10 +16,10 @@ from aiohttp import client_exceptions, http_exceptions
 from aioresponses import aioresponses
 from yarl import URL
 
+from engine.errors import BadAnswer, GatewayError, NoAnswer, NotSent
 from engine.gateway.http import EXCHANGE_ERRORS, HttpGateway, Timeouts, _failure
 from engine.gateway.profile import load_profile
-from engine.model import OutcomeKind
-from tests.gateway.samples import CREDENTIALS, NOW, mobiles, send_answer
+from tests.gateway.samples import CREDENTIALS, NOW, balance_answer
 
 URL_ = "http://127.0.0.1:8888"
 TIMEOUTS = Timeouts(connect_s=5, answer_s=30, keepalive_s=10)
@@ -60,7 +61,7 @@ CASES: dict[type[BaseException], tuple[BaseException, str]] = {
     client_exceptions.UploadAbortedError: (client_exceptions.UploadAbortedError(), MAYBE),
     aiohttp.ClientResponseError: (aiohttp.ClientResponseError(REQUEST, ()), MAYBE),
     aiohttp.ContentTypeError: (aiohttp.ContentTypeError(REQUEST, ()), MAYBE),
-    aiohttp.ClientHttpProxyError: (aiohttp.ClientHttpProxyError(REQUEST, ()), MAYBE),
+    aiohttp.ClientHttpProxyError: (aiohttp.ClientHttpProxyError(REQUEST, ()), NO),
     aiohttp.TooManyRedirects: (aiohttp.TooManyRedirects(REQUEST, ()), MAYBE),
     aiohttp.WSServerHandshakeError: (aiohttp.WSServerHandshakeError(REQUEST, ()), MAYBE),
 }
@@ -137,54 +138,53 @@ class Response(aiohttp.ClientResponse):
 
 @dataclass(frozen=True)
 class Mapped:
-    """What the doubled session answers, and what has to come of it."""
+    """What the doubled session answers, and what has to come of it. No error: the points left."""
 
     answer: dict[str, Any]
-    kind: OutcomeKind
+    error: type[GatewayError] | None
+
+
+@asynccontextmanager
+async def gateway() -> AsyncIterator[HttpGateway]:
+    async with HttpGateway(
+        profile=load_profile("standard"),
+        url=URL_,
+        credentials=CREDENTIALS,
+        timeouts=TIMEOUTS,
+        in_flight=1,
+        clock=lambda: NOW,
+    ) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        Mapped({"body": send_answer()}, OutcomeKind.ACCEPTED),
-        Mapped({"body": "<html/>"}, OutcomeKind.IN_DOUBT),
-        Mapped({"status": 404}, OutcomeKind.NOT_TAKEN),
-        Mapped({"status": 302, "headers": {"Location": "/login.aspx"}}, OutcomeKind.IN_DOUBT),
-        Mapped({"exception": CASES[aiohttp.ClientConnectorError][0]}, OutcomeKind.NOT_SENT),
-        Mapped({"exception": CASES[aiohttp.ConnectionTimeoutError][0]}, OutcomeKind.NOT_SENT),
-        Mapped({"exception": aiohttp.ServerDisconnectedError()}, OutcomeKind.IN_DOUBT),
-        Mapped({"exception": TimeoutError()}, OutcomeKind.IN_DOUBT),
+        Mapped({"body": balance_answer()}, None),
+        Mapped({"body": "<html/>"}, BadAnswer),
+        Mapped({"status": 404}, BadAnswer),
+        Mapped({"status": 302, "headers": {"Location": "/login.aspx"}}, BadAnswer),
+        Mapped({"exception": CASES[aiohttp.ClientConnectorError][0]}, NotSent),
+        Mapped({"exception": CASES[aiohttp.ConnectionTimeoutError][0]}, NotSent),
+        Mapped({"exception": aiohttp.ServerDisconnectedError()}, NoAnswer),
+        Mapped({"exception": TimeoutError()}, NoAnswer),
     ],
 )
-async def test_a_send_is_one_post_and_one_outcome(case: Mapped) -> None:
+async def test_a_read_of_the_balance_is_one_post_and_follows_nothing(case: Mapped) -> None:
     with aioresponses() as session:
         session.post(f"{URL_}/sms.aspx", response_class=Response, **case.answer)
-        async with HttpGateway(
-            profile=load_profile("standard"),
-            url=URL_,
-            credentials=CREDENTIALS,
-            timeouts=TIMEOUTS,
-            in_flight=1,
-            clock=lambda: NOW,
-        ) as gateway:
-            prepared = gateway.prepare("【信使】您好")
-            outcome = await gateway.send(prepared, mobiles(1), batch_size=1)
-        ((method, url), (call,)) = next(iter(session.requests.items()))
-    assert outcome.kind is case.kind
-    assert (method, url, call.kwargs["allow_redirects"]) == ("POST", URL(f"{URL_}/sms.aspx"), False)
-    assert call.kwargs["data"] == prepared.body(mobiles(1), now=NOW)
+        async with gateway() as client:
+            with nullcontext() if case.error is None else pytest.raises(case.error):
+                assert (await client.balance()).remaining == 49995
+        ((method, url), calls) = next(iter(session.requests.items()))
+    assert len(calls) == 1
+    assert (method, url, calls[0].kwargs["allow_redirects"]) == ("POST", URL(f"{URL_}/sms.aspx"), False)
+    assert b"action=overage" in calls[0].kwargs["data"]
 
 
-async def test_a_cancelled_send_is_raised() -> None:
+async def test_a_cancelled_read_is_raised() -> None:
     with aioresponses() as session:
         session.post(f"{URL_}/sms.aspx", exception=asyncio.CancelledError())  # type: ignore[arg-type]  # no Exception
-        async with HttpGateway(
-            profile=load_profile("standard"),
-            url=URL_,
-            credentials=CREDENTIALS,
-            timeouts=TIMEOUTS,
-            in_flight=1,
-            clock=lambda: NOW,
-        ) as gateway:
+        async with gateway() as client:
             with pytest.raises(asyncio.CancelledError):
-                await gateway.send(gateway.prepare("x"), mobiles(1), batch_size=1)
+                await client.balance()

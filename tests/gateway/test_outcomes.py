@@ -194,7 +194,16 @@ def test_every_cut_answer_is_in_doubt(body: bytes) -> None:
 def test_too_frequent_is_only_what_the_profile_says() -> None:
     found = outcome(exchange(faild("您提交过快，请稍后")))
     assert (found.kind, found.pause, found.retry_after_s, found.surely_not_taken) == (NOT_TAKEN, THROTTLED, None, True)
-    assert outcome(exchange(faild("提交过快")), profile=load_profile("standard")).refusal is RefusalKind.UNKNOWN
+    silent = replace(load_profile("standard"), failure_texts=FailureTexts(too_frequent=()))
+    assert outcome(exchange(faild("提交过快")), profile=silent).refusal is RefusalKind.UNKNOWN
+
+
+@pytest.mark.parametrize("words", ["提交过于频繁，请稍后再试", "您提交过快", "超过频率限制", "发送频率过高"])
+def test_the_usual_words_for_too_often_are_known_and_only_without_a_task(words: str) -> None:
+    found = outcome(exchange(faild(words)), profile=load_profile("standard"))
+    assert (found.kind, found.pause) == (NOT_TAKEN, THROTTLED)
+    contradicting = outcome(exchange(faild(words, task="885")), profile=load_profile("standard"))
+    assert contradicting.kind is IN_DOUBT
 
 
 def test_a_profile_cannot_make_a_doubtful_text_harmless() -> None:
