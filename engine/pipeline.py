@@ -7,13 +7,18 @@ both ends are this program.
     parent                      child
     Reading  ── request ──►     inspect, read the exclude and only lists
              ◄── Listing ───
+             ── Count ────►     count what the texts take from the rows, when the gateway is asked about it
+             ◄── Survey ────
              ── Cut ──────►     read, screen, batch, write the rejects
              ◄── Part … ───
              ◄── PlanTally ─
+             ── Keep ─────►     keep compressed copies of the lists, while the parent sends
+             ◄── what is wrong with that, or "" ───
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -21,23 +26,28 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from select import select
 from typing import IO, TYPE_CHECKING, Any
 
 from engine.errors import EngineError, IntakeError
-from engine.model import Excluded, Message, PlannedBatch
+from engine.model import Chunk, Excluded, Message, PlannedBatch
 
 if TYPE_CHECKING:  # the parent loads neither stage
     from decimal import Decimal
 
-    from engine.intake import ListFile, ScreeningList, Skipped
-    from engine.planning import PlanTally
+    from engine.intake import ListFile, ReachedSet, ScreeningList, Skipped
+    from engine.planning import Batcher, FilledText, Forbidden, Grouper, OwnText, PlanTally, Survey, Wording
+    from engine.planning.wording import Speaker
 
 _END_S = 2.0
 _STDIN = Path("-")  # as in intake/given.py, which only the child loads
+
+_AHEAD_MOST = 128  # chunks of 4,000 rows or so, 0.4 MB each
 
 _HEAD = struct.Struct(">II")
 
@@ -66,27 +76,54 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """How the recipients are screened and cut into batches.
+class Count:
+    """What a wording takes from the rows is to be counted. `columns` and `left_aside` as in Cut."""
 
-    `price` in points per segment; `rejects` is written when a row is left out.
+    wording: FilledText | OwnText
+    columns: tuple[tuple[int, ...], ...]
+    left_aside: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How the recipients are screened, told and cut into batches.
+
+    `columns`: for each list those the wording names. `price` in points per segment; `rejects` is written when a row is left out.
+    An addition to a campaign has `held`, the numbers that must not come again, and lists counted from `first_list` on.
     """
 
     max_recipients: int
     distinct: bool
-    message: Message
+    wording: Wording
     price: Decimal
     rejects: Path
+    columns: tuple[tuple[int, ...], ...] = ()
     opted_out: bytes = b""  # a packed set; see intake/screening.py
+    held: bytes = b""  # the same
+    first_list: int = 0
+    left_aside: frozenset[int] = frozenset()  # lists that are not read, by their place
+    keeps_batches: bool = True  # False: only the sums are wanted, and nothing else is sent over
+    forbidden: Forbidden | None = None  # what the gateway forbids: rows with it are left out
+    reached: tuple[ReachedSet, ...] = ()  # who was reached lately: counted, and left out who had `most_messages`
+    most_messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Where copies of the lists are kept; `files`: also of those that are not from standard input."""
+
+    folder: Path
+    files: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A stretch of the plan, in order. `rows` counts from the beginning."""
+    """A stretch of the plan, in order. `rows` counts from the beginning; `messages` come before the batches that carry them."""
 
     batches: list[PlannedBatch]
     excluded: list[Excluded]
     rows: int
+    messages: list[tuple[int, Message]] = field(default_factory=list)
 
 
 class Pipeline:
@@ -111,6 +148,7 @@ class Pipeline:
         self._source = listed[0] if len(listed) == 1 else None
         self._listing: Listing | None = None
         self._tally: PlanTally | None = None
+        self._keeps = False
         with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
             self._child = subprocess.Popen(
                 # -P: a csv.py in the working directory is not what we mean by csv.
@@ -136,7 +174,10 @@ class Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        try:
+            self.kept()  # of what came on standard input there may be no other copy
+        finally:
+            self.end()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # what could not be written is still in its buffer
@@ -165,12 +206,19 @@ class Pipeline:
             self._listing = self._receive()
         return self._listing
 
+    def survey(self, count: Count) -> Survey:
+        """What the texts will take from the rows. Reads the lists once more. Raises IntakeError."""
+        self.listing()
+        self._send(count)
+        counted: Survey = self._receive()
+        return counted
+
     def parts(self, cut: Cut) -> Iterator[Part]:
         """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError."""
         self.listing()
         self._send(cut)
-        while isinstance(part := self._receive(), Part):
-            yield part
+        while isinstance(part := self._receive(), tuple):
+            yield _unpacked(part)
         self._tally = part
 
     @property
@@ -178,6 +226,22 @@ class Pipeline:
         """The sums of the whole plan, once all parts have come."""
         assert self._tally is not None
         return self._tally
+
+    def keep(self, folder: Path, *, files: bool) -> None:
+        """Have copies of the lists kept, beside what follows; `files`: also of those that are not from standard input."""
+        self.listing()
+        self._send(Keep(folder=folder, files=files))
+        self._keeps = True
+
+    def kept(self) -> str:
+        """Wait until the copies are there. Returns what is wrong with them, "" where nothing is or none were asked for."""
+        if not self._keeps:
+            return ""
+        self._keeps = False
+        try:
+            return str(self._receive())
+        except EngineError as error:
+            return str(error)
 
     def _send(self, value: object) -> None:
         assert self._child.stdin is not None
@@ -212,6 +276,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _stop)
+    gc.freeze()
+    gc.set_threshold(
+        100_000, 50, 1_000
+    )  # what waits for its batch is no rubbish, and looking for some took a third longer
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         try:
@@ -233,8 +301,8 @@ def _stop(*_: object) -> None:
 
 
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:
-    from engine.intake import RejectsFile, Screen, Seen, gathered, inspect_all, read_all
-    from engine.planning import Batcher, PlanTally
+    from engine.intake import Lately, RejectsFile, Screen, Seen, Texts, gathered, inspect_all, read_all
+    from engine.planning import Batcher, Grouper, PlanTally, SameText
 
     request: Request = _read(source)
     if not request.paths:
@@ -259,17 +327,98 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
         only=only_lists,
     )
     _write(target, listing)
-    cut: Cut = _read(source)
-    batcher = Batcher(cut.max_recipients, distinct=cut.distinct)
-    tally = PlanTally(cut.message, price=cut.price)
-    screen = Screen(cut.opted_out, excluded=excluded, only=only if request.only else None)
-    with RejectsFile(cut.rejects, labels=[each.label for each in lists.list_files]) as rejects:
-        for chunk in map(screen.sift, read_all(lists.list_files, seen=Seen())):
+    ahead = _ReadAhead(read_all(lists.list_files, seen=Seen()))
+    ahead.until_told(source)
+    cut: Count | Cut | Keep = _read(source)
+    while isinstance(cut, Count):
+        _write(target, _surveyed(lists.list_files, cut))
+        cut = _read(source)
+    if isinstance(cut, Keep):  # the campaign is there already
+        _write(target, _kept(lists.list_files, cut))
+        return
+    taken = [each for at, each in enumerate(lists.list_files) if at not in cut.left_aside]
+    columns = [each for at, each in enumerate(cut.columns) if at not in cut.left_aside]
+    same = isinstance(cut.wording, SameText)
+    texts = None if isinstance(cut.wording, SameText) else [Texts(each, _speaker(cut)) for each in columns]
+    batcher = (Batcher if same else Grouper)(cut.max_recipients, distinct=cut.distinct)
+    tally = PlanTally(cut.wording.message if isinstance(cut.wording, SameText) else None, price=cut.price)
+    lately = Lately(cut.reached, most=cut.most_messages) if cut.reached else None
+    screen = Screen(cut.opted_out, excluded=excluded, only=only if request.only else None, lately=lately)
+    seen = Seen(cut.held)
+    chunks = read_all(taken, seen=seen, texts=texts, first=cut.first_list)
+    with RejectsFile(cut.rejects, taken, first=cut.first_list) as rejects:
+        for chunk in map(screen.sift, chunks):
             tally.add_chunk(chunk)
-            rejects.add(chunk.excluded)
-            _write(target, _part(batcher.add(chunk), chunk.excluded, tally))
-        _write(target, _part(batcher.finish(), [], tally))
+            rejects.add(chunk.excluded, chunk.original)
+            _write(target, _packed(cut, batcher, batcher.add(chunk), chunk.excluded, tally))
+        _write(target, _packed(cut, batcher, batcher.finish(), [], tally))
+    tally.reached = screen.counted(seen, cut.held)
     _write(target, tally)
+    # What comes next comes once the campaign is visible, and waiting for it needs no memory.
+    del screen, lately, seen, chunks, batcher, texts
+    _write(target, _kept(taken, _read(source)))
+
+
+class _ReadAhead:
+    """Rows of a list with one text for all, read before it is known how to cut them: the parent still loads and logs in."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._chunks = chunks
+        self._held: deque[Chunk] = deque()
+        self._failure: IntakeError | None = None
+
+    def until_told(self, source: IO[bytes]) -> None:
+        """Read until the parent says something, enough is held, or a row cannot be read: `goes_on` says so in its place."""
+        try:
+            while len(self._held) < _AHEAD_MOST and not select([source], [], [], 0)[0]:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    return
+                self._held.append(chunk)
+        except IntakeError as error:
+            self._failure = error
+
+    def goes_on(self) -> Iterator[Chunk]:
+        """What is held, given up piece by piece, and the rest. Raises IntakeError."""
+        while self._held:
+            yield self._held.popleft()
+        if self._failure is not None:
+            raise self._failure
+        yield from self._chunks
+
+
+def _speaker(cut: Cut) -> Speaker:
+    """Makes the texts of rows, but for those that the gateway forbids."""
+    from engine.planning import SameText, without
+
+    assert not isinstance(cut.wording, SameText)
+    return cut.wording.speaker() if cut.forbidden is None else without(cut.wording, cut.forbidden)
+
+
+def _surveyed(list_files: Sequence[ListFile], count: Count) -> Survey:
+    """Read the lists for what the texts take from their rows, until there are more kinds of rows than anybody could ask about."""
+    from engine.intake import Seen, Texts, read_all
+    from engine.planning import Surveyor
+
+    surveyor = Surveyor(count.wording)
+    taken = [each for at, each in enumerate(list_files) if at not in count.left_aside]
+    columns = [each for at, each in enumerate(count.columns) if at not in count.left_aside]
+    for _ in read_all(taken, seen=Seen(), texts=[Texts(each, surveyor.said) for each in columns]):
+        if surveyor.is_full:
+            break
+    return surveyor.survey()
+
+
+def _kept(list_files: Sequence[ListFile], order: Keep) -> str:
+    """Keep copies of the lists. Returns what is wrong, "" where nothing is."""
+    from engine.intake.kept import keep
+
+    os.nice(19)  # the parent is sending
+    try:
+        keep([each for each in list_files if order.files or each.path == _STDIN], order.folder)
+    except IntakeError as error:
+        return str(error)
+    return ""
 
 
 @contextmanager
@@ -288,10 +437,30 @@ def _inherited_stdin(named: Sequence[Path]) -> Iterator[int | None]:
         os.close(fd)
 
 
-def _part(batches: list[PlannedBatch], excluded: list[Excluded], tally: PlanTally) -> Part:
-    for batch in batches:
-        tally.add_batch(batch)
-    return Part(batches=batches, excluded=excluded, rows=tally.rows)
+_Packed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[Excluded], int]
+"""A Part on the pipe: the columns of its batches, and of its messages. A pickled object each costs ten times as much."""
+
+
+def _packed(
+    cut: Cut, batcher: Batcher | Grouper, batches: list[PlannedBatch], excluded: list[Excluded], tally: PlanTally
+) -> _Packed:
+    tally.add_batches(batches)
+    messages = batcher.new_messages()
+    tally.texts += len(messages)
+    if not cut.keeps_batches:
+        return [], [], [], tally.rows
+    texts = [(number, *message) for number, message in messages]
+    return list(zip(*batches, strict=True)), list(zip(*texts, strict=True)), excluded, tally.rows
+
+
+def _unpacked(packed: _Packed) -> Part:
+    batches, texts, excluded, rows = packed
+    return Part(
+        batches=list(map(PlannedBatch, *batches)) if batches else [],
+        excluded=excluded,
+        rows=rows,
+        messages=list(zip(texts[0], map(Message, *texts[1:]), strict=True)) if texts else [],
+    )
 
 
 def _write(pipe: IO[bytes], value: object) -> None:

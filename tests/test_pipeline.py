@@ -18,6 +18,7 @@ from engine.errors import IntakeError
 from engine.lines import unpack_lines, untagged
 from engine.model import Exclusion, Message
 from engine.pipeline import Cut, Part, Pipeline
+from engine.planning import SameText
 from tests.intake.books import xlsx
 from tests.numbers import mobile, mobiles
 
@@ -28,7 +29,7 @@ def cut(folder: Path, *, most: int = 100) -> Cut:
     return Cut(
         max_recipients=most,
         distinct=False,
-        message=Message(content="【测试】你好", units=6, segments=1),
+        wording=SameText(message=Message(content="【测试】你好", units=6, segments=1)),
         price=Decimal(1),
         rejects=folder / "rejects.csv",
     )
@@ -146,12 +147,11 @@ def test_several_lists_are_one_plan_and_the_rejects_name_each_file(tmp_path: Pat
         ((2, 3), Exclusion.INVALID),
     ]
     with (tmp_path / "rejects.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = [row[:3] for row in csv.reader(file)]
-    assert rows == [
-        ["file", "line", "number"],
-        [str(first), "3", "123"],
-        [str(folder / "a.csv"), "2", a],
-        [str(second), "3", "x"],
+        rows = list(csv.DictReader(file))
+    assert [(row["xinshi_file"], row["xinshi_line"], row["手机号"]) for row in rows] == [
+        (str(first), "3", "123"),
+        (str(folder / "a.csv"), "2", a),
+        (str(second), "3", "x"),
     ]
 
 

@@ -6,10 +6,10 @@ Every value is percent-encoded once, in the profile's charset. Source: gateway/p
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from urllib.parse import quote
 
 from engine.errors import PlanError, SettingsError
 from engine.gateway.profile import AuthMode, Charset, Profile
@@ -61,20 +61,34 @@ class Signer:
         return b"timestamp=%b&sign=%b" % (timestamp, sign.encode())
 
 
+class SendForm:
+    """The form of one account's sends, ready but for text and numbers. Raises SettingsError for what the charset cannot express."""
+
+    def __init__(self, profile: Profile, credentials: Credentials) -> None:
+        self._charset = profile.request_charset
+        self._signer = _signer(profile, credentials)
+        before = [("action", "send"), *_identity(profile, credentials)]
+        after = [("sendTime", "")]
+        if profile.checkcontent:
+            after.append(("checkcontent", "1"))
+        if profile.extno:
+            after.append(("extno", profile.extno))
+        after.extend(_reply_form(profile))
+        self._before = _form(before, self._charset) + b"&content="
+        self._after = b"&" + _form(after, self._charset) + (b"&" if self._signer else b"&mobile=")
+
+    def prepare(self, content: str) -> PreparedMessage:
+        """One text, ready for any number of batches. Raises PlanError with the place of a character that the charset lacks."""
+        text = _percent_encoded(_bytes("content", content, self._charset))
+        return PreparedMessage(prefix=self._before + text + self._after, signer=self._signer)
+
+
 def prepare(profile: Profile, credentials: Credentials, content: str) -> PreparedMessage:
     """One text, ready for any number of batches.
 
     Raises PlanError with the place of a character that the profile's charset lacks, SettingsError when a credential holds one.
     """
-    pairs = [("action", "send"), *_identity(profile, credentials), ("content", content), ("sendTime", "")]
-    if profile.checkcontent:
-        pairs.append(("checkcontent", "1"))
-    if profile.extno:
-        pairs.append(("extno", profile.extno))
-    pairs.extend(_reply_form(profile))
-    signer = _signer(profile, credentials)
-    last = b"&" if signer else b"&mobile="
-    return PreparedMessage(prefix=_form(pairs, profile.request_charset) + last, signer=signer)
+    return SendForm(profile, credentials).prepare(content)
 
 
 def overage_body(profile: Profile, credentials: Credentials, *, now: datetime) -> bytes:
@@ -129,13 +143,24 @@ def _reply_form(profile: Profile) -> list[tuple[str, str]]:
 
 
 def _form(pairs: Sequence[tuple[str, str]], charset: Charset) -> bytes:
-    return "&".join(f"{name}={_encoded(name, value, charset)}" for name, value in pairs).encode("ascii")
+    return b"&".join(
+        b"%b=%b" % (name.encode(), _percent_encoded(_bytes(name, value, charset))) for name, value in pairs
+    )
 
 
-def _encoded(name: str, value: str, charset: Charset) -> str:
-    """One value, percent-encoded. Strictly: gb18030's four-byte forms would be rubbish to the gateway (protocol.md §13)."""
+# What RFC 3986 leaves as it is. Runs of the rest are encoded at once: urllib's quote walks byte by byte, and a personal campaign
+# has a text for every request.
+_ENCODED = re.compile(rb"[^A-Za-z0-9_.~-]+")
+
+
+def _percent_encoded(value: bytes) -> bytes:
+    return _ENCODED.sub(lambda run: b"%" + run[0].hex("%").upper().encode(), value)
+
+
+def _bytes(name: str, value: str, charset: Charset) -> bytes:
+    """One value in the charset. Strictly: gb18030's four-byte forms would be rubbish to the gateway (protocol.md §13)."""
     try:
-        return quote(value, safe="", encoding=charset.value, errors="strict")
+        return value.encode(charset.value)
     except UnicodeEncodeError as exc:
         if name == "content":
             character = value[exc.start]

@@ -54,6 +54,13 @@ class OverageMeaning(StrEnum):
     SENT = "sent"  # the points already used: so say the documents
 
 
+RISKY_WORDS = (
+    "select", "update", "delete", "insert", "drop", "exec", "execute", "declare", "truncate", "union", "script",
+    "'", "--", ";",
+)  # fmt: skip
+"""What crude filters take for SQL. Words count alone, in any case. Source: gateway/protocol.md §4.2."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
     """The path of every call below the account's url. Source: gateway/protocol.md §2."""
@@ -77,7 +84,7 @@ class FailureTexts:
     balance: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
     request: tuple[str, ...] = ()
-    too_frequent: tuple[str, ...] = ()
+    too_frequent: tuple[str, ...] = ("过于频繁", "提交过快", "频率")
     in_doubt: tuple[str, ...] = ()
 
 
@@ -98,12 +105,15 @@ class Profile:
     signature_position: SignaturePosition = SignaturePosition.FRONT
     signature_required: bool = True
     opt_out_by_channel: bool = False
+    keyword_check: bool = False
+    risky_words: tuple[str, ...] = RISKY_WORDS
     extra_units: int = 0  # UTF-16 units that the channel appends
     price_per_segment: Decimal = Decimal(1)  # points
     overage_means: OverageMeaning = OverageMeaning.REMAINING
     remainpoint_meaningful: bool = True
     short_counts: bool = False
     window_s: float = 1.0  # how long the vendor's window for counting requests is
+    dead_number_codes: tuple[str, ...] = ("MK:0001",)  # error codes of reports that say: this number is not in use
     paths: Paths = Paths()
     failure_texts: FailureTexts = FailureTexts()
 
@@ -290,12 +300,15 @@ _CHECKS: Mapping[str, Check] = {
     "signature_position": _one_of(SignaturePosition),
     "signature_required": _boolean,
     "opt_out_by_channel": _boolean,
+    "keyword_check": _boolean,
+    "risky_words": _texts,
     "extra_units": _whole(0, 500),
     "price_per_segment": _positive,
     "overage_means": _one_of(OverageMeaning),
     "remainpoint_meaningful": _boolean,
     "short_counts": _boolean,
     "window_s": _seconds,
+    "dead_number_codes": _texts,
 }
 
 _SECTIONS: Mapping[str, tuple[tuple[str, ...], Check]] = {

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from engine.intake.archives import Skipped
+from engine.intake.columns import placed
 from engine.intake.files import ListFile
 from engine.intake.numbers import Refusal, examine, normalise
-from engine.intake.reader import read, read_all
+from engine.intake.reached import Hours, Lately, ReachedSet
+from engine.intake.reader import Texts, read, read_all
 from engine.intake.rejects import RejectsFile
 from engine.intake.screening import Screen, ScreeningList, gathered, screening_list
 from engine.intake.seen import Seen
 from engine.intake.sources import Inspected, inspect, inspect_all
 
 __all__ = [
+    "Hours",
     "Inspected",
+    "Lately",
     "ListFile",
+    "ReachedSet",
     "Refusal",
     "RejectsFile",
     "Screen",
     "ScreeningList",
     "Seen",
     "Skipped",
+    "Texts",
     "examine",
     "gathered",
     "inspect",
     "inspect_all",
     "normalise",
+    "placed",
     "read",
     "read_all",
     "screening_list",

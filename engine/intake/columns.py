@@ -12,9 +12,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
-from engine.errors import IntakeError
+from engine.errors import IntakeError, PlanError
 from engine.intake.numbers import examine
 
 SAMPLE_ROWS = 400
@@ -27,6 +28,10 @@ _COUNTED = re.compile(r"[0-9一二三]{1,2}$")
 _HEADER_WITHIN = 5
 # Below this share of the best column's mobiles, another column is no rival (referees, emergency contacts …).
 _RIVAL_SHARE = 0.25
+
+# The columns that rejects.py puts before those of the list. By them a list of rejects is known when it comes back.
+OWN_COLUMNS = ("xinshi_file", "xinshi_line", "xinshi_reason", "xinshi_detail")
+_MARK_OF_REJECTS = "xinshi_reason"
 
 # Whose the number is comes before what it is called: 客户手机号, 收货人电话. Not 紧急联系人 or 推荐人: those are other people.
 # fmt: off
@@ -87,7 +92,8 @@ def recognise_rows(rows: _Rows, *, column: str | None, source: Path | str, delim
     header_at = _header_index(rows, column)
     header = rows[header_at][1] if header_at is not None else None
     data = rows if header_at is None else rows[header_at + 1 :]
-    width = max(_usual_width(data), len(header or ()))
+    # Rows that were too long once are too long still, though most of these rows may be.
+    width = len(header or ()) if is_of_rejects(header) else max(_usual_width(data), len(header or ()))
     if width > MOST_COLUMNS:
         raise IntakeError(f"{width} columns; a list has at most {MOST_COLUMNS}", source=source)
     sheet = _Sheet(source=source, header=header, data=[cells for _, cells in data], width=width)
@@ -153,11 +159,51 @@ def _is_known(header: str) -> bool:
 def _header_index(rows: _Rows, column: str | None) -> int | None:
     """The row that names its columns: a known name, or the one given as `column`, before the first mobile."""
     for at, (_, cells) in enumerate(rows[:_HEADER_WITHIN]):
+        if is_of_rejects(cells):
+            return at
         if any(map(has_mobile, cells)):
             return None
         if any(_is_known(cell) or (column is not None and folded(column) == folded(cell) != "") for cell in cells):
             return at
     return None
+
+
+def is_of_rejects(header: Sequence[str] | None) -> bool:
+    """Whether this is the header of a file of rejects."""
+    return header is not None and _MARK_OF_REJECTS in map(str.strip, header)
+
+
+def placed(names: Sequence[str], *, header: Sequence[str] | None, width: int, source: Path | str) -> tuple[int, ...]:
+    """The columns (from 0) that a text's placeholders name, by header as it is `folded`, else by place from 1.
+
+    Raises PlanError for a name that is no column, with the nearest, and for one that is several.
+    """
+    return tuple(_placed(name, list(header or ()), width, source) for name in names)
+
+
+def _placed(name: str, header: list[str], width: int, source: Path | str) -> int:
+    wanted = folded(name)
+    hits = [at for at, head in enumerate(header) if wanted and folded(head) == wanted]
+    if len(hits) == 1:
+        return hits[0]
+    if len(hits) > 1:
+        places = ", ".join(str(at + 1) for at in hits)
+        raise PlanError(
+            f"{{{name}}} in the text: several columns of {source} are called that; name one by its place: {places}"
+        )
+    if name.isdecimal() and 1 <= int(name) <= width:
+        return int(name) - 1
+    known = [head.strip() for head in header if head.strip()]
+    near = get_close_matches(wanted, list(map(folded, known)), n=1, cutoff=0.5)
+    hint = f"; is {{{known[list(map(folded, known)).index(near[0])]}}} meant?" if near else "."
+    has = (
+        f"its header has {', '.join(known)}"
+        if known
+        else f"it has no header, its {width} columns are {{1}} to {{{width}}}"
+    )
+    raise PlanError(
+        f"{{{name}}} in the text: {source} has no such column; {has}{hint} A brace that is meant as such is written twice: {{{{"
+    )
 
 
 def _is_header_cell(rows: _Rows, index: int) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.errors import IntakeError
 from engine.intake.blocks import AS_THEY_ARE, blocks, line_ended
-from engine.intake.columns import Layout, recognise, recognise_rows
+from engine.intake.columns import Layout, is_of_rejects, recognise, recognise_rows
 from engine.intake.given import Content, Given, GivenFile, Plain
 from engine.intake.sheets import Sheet
 
@@ -87,6 +87,11 @@ class ListFile:
     def label(self) -> str:
         """What people call it: the path, with the member or the sheet behind it, or "standard input"."""
         return str(self.source)
+
+    @property
+    def is_of_rejects(self) -> bool:
+        """Whether these are rows that were left out before, come back repaired."""
+        return is_of_rejects(self.header)
 
     @property
     def transcoded(self) -> bool:

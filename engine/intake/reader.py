@@ -11,21 +11,24 @@ from __future__ import annotations
 import csv
 import io
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from operator import attrgetter
+from typing import Protocol
 
 from engine.errors import IntakeError
 from engine.intake.blocks import Block, blocks
 from engine.intake.columns import has_mobile
 from engine.intake.files import ListFile
 from engine.intake.given import Content
+from engine.intake.harmless import unharmed
 from engine.intake.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 from engine.intake.seen import Seen
 from engine.intake.sheets import Sheet
-from engine.lines import tagged
-from engine.model import Chunk, Excluded, Exclusion
+from engine.lines import tagged, untagged
+from engine.model import Chunk, Excluded, Exclusion, Message
 
 _CHUNK_ROWS = 4_000  # at least, but for the last chunk; 20,000 no longer fit the cache and take a fifth longer
 _BLOCK_BYTES = 64 << 10  # for the same reason
@@ -36,37 +39,61 @@ _DUPLICATE = Refusal(Exclusion.DUPLICATE, "the number stands further up in the l
 _BLANK_ROW = Refusal(Exclusion.EMPTY, "the row is blank")
 
 
-def read(list_file: ListFile, *, seen: Seen) -> Iterator[Chunk]:
+class Why(Protocol):
+    """Why a row, or one number of it, is not a recipient."""
+
+    @property
+    def reason(self) -> Exclusion: ...
+
+    @property
+    def detail(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the rows of a list are told. `said` takes their cells in `columns` (from 0), a sequence a column; a text or a reason a row."""
+
+    columns: tuple[int, ...]
+    said: Callable[[Sequence[Sequence[str]]], Sequence[Message | Why]]
+
+
+def read(list_file: ListFile, *, seen: Seen, texts: Texts | None = None) -> Iterator[Chunk]:
     """Give every row of the list to exactly one bucket: rows + extra == len(mobiles) + len(excluded) in each Chunk.
 
-    A Chunk holds a few thousand rows. Mobiles are new to `seen` and added to it. A blank line is a row (empty); the line end
-    that closes the file begins none. Raises IntakeError: the file was changed since `inspect`, a line or a cell too long, a quote
-    without its partner.
+    A Chunk holds a few thousand rows. Mobiles are new to `seen` and added to it; those of a row without a text are not. A blank
+    line is a row (empty); the line end that closes the file begins none. Raises IntakeError: the file was changed since `inspect`,
+    a line or a cell too long, a quote without its partner.
     """
-    return _read(list_file, seen=seen, quick=True)
+    return _read(list_file, seen=seen, texts=texts, quick=True)
 
 
-def read_all(list_files: Sequence[ListFile], *, seen: Seen) -> Iterator[Chunk]:
-    """Every row of several lists, in their order. Lines are `tagged` with the place of their list; see engine/lines.py.
+def read_all(
+    list_files: Sequence[ListFile], *, seen: Seen, texts: Sequence[Texts] | None = None, first: int = 0
+) -> Iterator[Chunk]:
+    """Every row of several lists, in their order. Lines are `tagged` with the place of their list, from `first` on.
 
-    Raises IntakeError as `read`.
+    `texts`: for each of the lists. Raises IntakeError as `read`. See engine/lines.py.
     """
-    for source, list_file in enumerate(list_files):
-        chunks = read(list_file, seen=seen)
-        yield from (_tagged(source, chunk) for chunk in chunks) if source else chunks
+    for at, list_file in enumerate(list_files):
+        chunks = read(list_file, seen=seen, texts=None if texts is None else texts[at])
+        yield from (_tagged(first + at, chunk) for chunk in chunks) if first + at else chunks
 
 
 def _tagged(source: int, chunk: Chunk) -> Chunk:
+    original = chunk.original
     chunk.lines = [tagged(source, line) for line in chunk.lines]
     chunk.excluded = [replace(row, line=tagged(source, row.line)) for row in chunk.excluded]
+    chunk.original = lambda line: original(untagged(line)[1])
     return chunk
 
 
-def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _BLOCK_BYTES) -> Iterator[Chunk]:
+def _read(
+    list_file: ListFile, *, seen: Seen, quick: bool, texts: Texts | None = None, block_bytes: int = _BLOCK_BYTES
+) -> Iterator[Chunk]:
     _refuse_if_changed(list_file)
     harvest = _Harvest(seen)
     try:
-        for stretch in _stretches(list_file, quick, block_bytes):
+        for stretch in _stretches(list_file, texts, quick, block_bytes):
             harvest.take(stretch)
             if harvest.rows >= _CHUNK_ROWS:
                 yield harvest.chunk()
@@ -77,8 +104,8 @@ def _read(list_file: ListFile, *, seen: Seen, quick: bool, block_bytes: int = _B
     _refuse_if_changed(list_file)
 
 
-def _stretches(list_file: ListFile, quick: bool, block_bytes: int) -> Iterator[_Stretch]:
-    table = _Table(list_file)
+def _stretches(list_file: ListFile, texts: Texts | None, quick: bool, block_bytes: int) -> Iterator[_Stretch]:
+    table = _Table(list_file, texts)
     content = list_file.contents
     if isinstance(content, Sheet):
         yield from table.by_rows(content.rows())
@@ -116,25 +143,38 @@ def _data_blocks(list_file: ListFile, content: Content, block_bytes: int) -> Ite
 _Judged = tuple[str, tuple[Verdict, ...]]  # the number cell as it stood, and a verdict for each number in it
 
 
+_Said = Message | Why
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stretch:
-    """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge(i)` can tell."""
+    """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge(i)` can tell.
+
+    `texts[i]` is what that row is told where `found[i]` is there; None: everybody is told the same. `cut(i)` are its cells, and
+    `told(cells)` the texts of rows cut like that.
+    """
 
     found: list[str]
     lines: Sequence[int]
     judge: Callable[[int], _Judged]
+    cut: Callable[[int], list[str]]
+    texts: list[_Said] | None = None
+    told: Callable[[Sequence[Sequence[str]]], list[_Said]] = lambda rows: []
 
 
 class _Table:
     """How one list cuts a row into cells, and what it makes of them."""
 
-    def __init__(self, list_file: ListFile) -> None:
-        self._file = list_file
+    def __init__(self, list_file: ListFile, texts: Texts | None) -> None:
+        self._file, self._texts = list_file, texts
         self._column, self._width, self._delimiter = list_file.column, list_file.width, list_file.delimiter
         self._codec = "utf-8" if list_file.transcoded else list_file.encoding
-        self._plain_row = row_pattern(self._delimiter, self._column, self._width, quoted=False)
-        self._quoted_row = row_pattern(self._delimiter, self._column, self._width, quoted=True)
+        picked = () if texts is None else tuple(sorted({*texts.columns} - {self._column}))
+        self._plain_row = row_pattern(self._delimiter, self._column, self._width, quoted=False, picked=picked)
+        self._quoted_row = row_pattern(self._delimiter, self._column, self._width, quoted=True, picked=picked)
         self._simply_quoted = simply_quoted_pattern(self._delimiter)
+        # Which group of the patterns is which column; the mobile's own stands among those of the others.
+        self._groups = sorted({*picked, self._column})
 
     # The quick way ------------------------------------------------------------------------------------------------
 
@@ -143,12 +183,52 @@ class _Table:
         # Latin-1 gives each byte a character of the same value: no decoding, and the patterns see bytes.
         text = block.data.decode("latin-1")
         quoted = '"' in text
-        found = (self._quoted_row if quoted else self._plain_row).findall(text)
+        matched = (self._quoted_row if quoted else self._plain_row).findall(text)
+        found, texts = self._apart(matched, quoted)
         lines = range(block.first_line, block.first_line + len(found))
-        raw = text.split("\n") if "" in found else []
-        if quoted and not all(self._simply_quoted.fullmatch(raw[at]) for at, mobile in enumerate(found) if not mobile):
+        raw: list[str] = []
+
+        def row(at: int) -> str:
+            if not raw:
+                raw.extend(text.split("\n"))
+            return raw[at]
+
+        if quoted and not all(self._simply_quoted.fullmatch(row(at)) for at, mobile in enumerate(found) if not mobile):
             return None
-        return _Stretch(found=found, lines=lines, judge=lambda at: self._judge_line(raw[at]))
+        return _Stretch(
+            found=found,
+            lines=lines,
+            judge=lambda at: self._judge_line(row(at)),
+            cut=lambda at: self._cut(row(at)),
+            texts=texts,
+            told=self._told,
+        )
+
+    def _apart(self, matched: list[str] | list[tuple[str, ...]], quoted: bool) -> tuple[list[str], list[_Said] | None]:
+        """The mobiles, and the texts of their rows. A pattern with one group gives strings, with several tuples."""
+        if self._texts is None or not matched:
+            return list(matched), None if self._texts is None else []  # type: ignore[arg-type]  # one group: strings
+        columns: list[Sequence[str]] = list(zip(*matched, strict=True)) if len(self._groups) > 1 else [matched]  # type: ignore[list-item]  # as above
+        named = dict(zip(self._groups, columns, strict=True))
+        plain = {at: named[at] if at == self._column else self._plain(named[at], quoted) for at in self._texts.columns}
+        return list(named[self._column]), self._say([plain[at] for at in self._texts.columns])
+
+    def _plain(self, cells: Sequence[str], quoted: bool) -> Sequence[str]:
+        """The cells of a column as a pattern gives them, in Latin-1 and with their quotes: as they were meant."""
+        if quoted:
+            cells = [cell[1:-1].replace('""', '"') if cell[:1] == '"' else cell for cell in cells]
+        return self._decoded("\n".join(cells)).split("\n")  # all at once; no cell of a line holds a line end
+
+    def _told(self, rows: Sequence[Sequence[str]]) -> list[_Said]:
+        """The texts of rows that are cut into cells."""
+        assert self._texts is not None
+        return self._say([[cells[at] if at < len(cells) else "" for cells in rows] for at in self._texts.columns])
+
+    def _say(self, columns: Sequence[Sequence[str]]) -> list[_Said]:
+        assert self._texts is not None
+        if self._file.is_of_rejects:
+            columns = [list(map(unharmed, cells)) for cells in columns]
+        return list(self._texts.said(columns))
 
     def _judge_line(self, line: str) -> _Judged:
         """A physical line that is a row, given in Latin-1. The usual one is not cut further than its number cell."""
@@ -198,7 +278,15 @@ class _Table:
 
     def _stretch(self, rows: list[list[str]], lines: Sequence[int]) -> _Stretch:
         found = list(map(self._clean_mobile, rows))
-        return _Stretch(found=found, lines=lines, judge=lambda at: self._judge(rows[at]))
+        texts = None if self._texts is None else self._told(rows)
+        return _Stretch(
+            found=found,
+            lines=lines,
+            judge=lambda at: self._judge(rows[at]),
+            cut=lambda at: rows[at],
+            texts=texts,
+            told=self._told,
+        )
 
     def _clean_mobile(self, cells: list[str]) -> str:
         if len(cells) <= self._column or (len(cells) > self._width and any(cells[self._width :])):
@@ -293,11 +381,15 @@ class _Feed:
         return list(io.StringIO(block.data.decode(self._codec), newline="\n"))
 
 
-def row_pattern(delimiter: str, column: int, width: int, *, quoted: bool) -> re.Pattern[str]:
-    """One line a match; group 1 is the mobile of a row as it should be, "" for every other line.
+def row_pattern(
+    delimiter: str, column: int, width: int, *, quoted: bool, picked: Sequence[int] = ()
+) -> re.Pattern[str]:
+    """One line a match. A group for `column`: the mobile of a row as it should be, "" for every other line.
 
     As it should be: a clean mobile in `column` and at most `width` cells, or only empty ones beyond. Cells may be quoted
-    (`quoted`) when no line break is inside. Every single-character run is possessive, so no line is walked twice.
+    (`quoted`) when no line break is inside. Every column of `picked` has a group of its own, for the cell as it is written;
+    then a row that ends before the last of them is none as it should be. Every single-character run is possessive, so no line
+    is walked twice.
     """
     sign = re.escape(delimiter)
     cell = _cell(sign) if quoted else rf'[^{sign}"\n]*+'
@@ -306,11 +398,12 @@ def row_pattern(delimiter: str, column: int, width: int, *, quoted: bool) -> re.
     if quoted:
         # The quotes stand on both sides or on neither; a second group would make findall build tuples.
         number = rf'(?:"(?=[0-9]{{11}}{tab}"))?{number}(?:(?<="[0-9]{{11}})"|(?<="[0-9]{{11}}\t)")?'
-    before = f"{cell}{sign}" * column
-    after = f"{sign}{cell}" * (width - column - 1)
+    last = max([column, *picked])
+    cells = [number if at == column else f"({cell})" if at in picked else cell for at in range(last + 1)]
+    after = f"{sign}{cell}" * (width - last - 1)
     # Complete rows first: one straight run. Then those whose trailing cells are missing or too many but empty.
-    fewer_or_more = f"(?:{sign}{cell}){{0,{width - column - 1}}}{sign}*+"
-    return re.compile(rf"{before}{number}(?:{after}\n|{fewer_or_more}\n)|.*+\n")
+    fewer_or_more = f"(?:{sign}{cell}){{0,{max(0, width - last - 1)}}}{sign}*+"
+    return re.compile(rf"{sign.join(cells)}(?:{after}\n|{fewer_or_more}\n)|.*+\n")
 
 
 def simply_quoted_pattern(delimiter: str) -> re.Pattern[str]:
@@ -339,13 +432,16 @@ class _Harvest:
         self._extra = 0
         self._mobiles: list[str] = []
         self._lines: list[int] = []
+        self._texts: list[Message] | None = None
         self._excluded: list[Excluded] = []
         self._originals: dict[int, str] = {}  # line -> number cell, where the cell is not the mobile itself
+        self._stretches: list[_Stretch] = []
 
     def take(self, stretch: _Stretch) -> None:
         """Add consecutive rows; those without a mobile are judged now."""
-        found, lines = stretch.found, stretch.lines
+        found, lines, texts = stretch.found, stretch.lines, stretch.texts
         several: dict[int, list[str]] = {}  # rows that hold more than one mobile
+        judged: list[int] = []
         for at in [at for at, mobile in enumerate(found) if not mobile]:
             raw, verdicts = stretch.judge(at)
             mobiles: list[str] = []
@@ -357,20 +453,54 @@ class _Harvest:
             if mobiles:
                 found[at] = mobiles[0]
                 self._originals[lines[at]] = raw
+                judged.append(at)
             if len(verdicts) > 1:
                 self._extra += len(verdicts) - 1
                 several[at] = mobiles
         self.rows += len(found)
-        taken, their_lines = _flattened(found, lines, several)
-        self._mobiles += taken
-        self._lines += their_lines
+        self._stretches.append(stretch)
+        if texts is not None:
+            for at, text in zip(judged, stretch.told(list(map(stretch.cut, judged))), strict=True):
+                texts[at] = text
+            self._leave_out_untold(stretch, texts, several)
+        self._add(stretch, texts, several)
+
+    def _leave_out_untold(self, stretch: _Stretch, texts: list[_Said], several: dict[int, list[str]]) -> None:
+        """Rows without a text. Before their numbers count as known: who stands further down with a text gets it."""
+        found, lines = stretch.found, stretch.lines
+        for at, why in [(at, text) for at, text in enumerate(texts) if not isinstance(text, Message) and found[at]]:
+            raw = self._originals.get(lines[at], found[at])
+            self._excluded += [_excluded(lines[at], raw, why)] * len(several.pop(at, ("one",)))
+            found[at] = ""
+
+    def _add(self, stretch: _Stretch, texts: list[_Said] | None, several: dict[int, list[str]]) -> None:
+        found = stretch.found
+        places: Sequence[int] = range(len(found))
+        if several:
+            places = [at for at, first in enumerate(found) if first for _ in several.get(at, (first,))]
+            self._mobiles += [mobile for at, first in enumerate(found) if first for mobile in several.get(at, (first,))]
+            self._lines += [stretch.lines[at] for at in places]
+        else:
+            self._mobiles += filter(None, found)
+            self._lines += compress(stretch.lines, found)
+        if texts is not None:
+            told = [texts[at] for at in places] if several else compress(texts, found)
+            self._texts = self._texts or []
+            self._texts += told  # type: ignore[arg-type]  # the others were left out
 
     def chunk(self) -> Chunk:
         """What was taken, without the numbers known already, which become exclusions. Begins anew."""
         if repeats := self._seen.admit(self._mobiles):
             self._drop(repeats)
+        self._excluded.sort(key=attrgetter("line"))
         chunk = Chunk(
-            rows=self.rows, mobiles=self._mobiles, lines=self._lines, extra=self._extra, excluded=self._excluded
+            rows=self.rows,
+            mobiles=self._mobiles,
+            lines=self._lines,
+            extra=self._extra,
+            excluded=self._excluded,
+            texts=self._texts,
+            original=_Originals(self._stretches),
         )
         self._begin()
         return chunk
@@ -380,23 +510,23 @@ class _Harvest:
             line, mobile = self._lines[at], self._mobiles[at]
             self._excluded.append(_excluded(line, self._originals.get(line, mobile), _DUPLICATE))
             self._mobiles[at] = ""
-        self._excluded.sort(key=attrgetter("line"))
         self._lines = list(compress(self._lines, self._mobiles))
+        if self._texts is not None:
+            self._texts = list(compress(self._texts, self._mobiles))
         self._mobiles = list(filter(None, self._mobiles))
 
 
-def _flattened(found: list[str], lines: Sequence[int], several: dict[int, list[str]]) -> tuple[list[str], list[int]]:
-    """The mobiles and their lines, in order, without the rows that have none."""
-    if not several:
-        return list(filter(None, found)), list(compress(lines, found))
-    pairs = [
-        (mobile, line)
-        for at, (line, first) in enumerate(zip(lines, found, strict=True))
-        if first
-        for mobile in several.get(at, (first,))
-    ]
-    return [mobile for mobile, _ in pairs], [line for _, line in pairs]
+class _Originals:
+    """The cells of rows, by their line. Rows are cut only when somebody asks."""
+
+    def __init__(self, stretches: list[_Stretch]) -> None:
+        self._stretches = [stretch for stretch in stretches if stretch.found]
+        self._first = [stretch.lines[0] for stretch in self._stretches]
+
+    def __call__(self, line: int) -> list[str]:
+        stretch = self._stretches[bisect_right(self._first, line) - 1]
+        return stretch.cut(bisect_right(stretch.lines, line) - 1)
 
 
-def _excluded(line: int, raw: str, why: Refusal) -> Excluded:
+def _excluded(line: int, raw: str, why: Why) -> Excluded:
     return Excluded(line=line, raw=raw[:_LONGEST_RAW], reason=why.reason, detail=why.detail)

@@ -1,8 +1,8 @@
-"""The rows that were left out, as a CSV that a spreadsheet opens: line, number cell, reason, detail; of several lists, the list first.
+"""The rows that were left out, as a CSV that a spreadsheet opens and that can be given again once it is repaired.
 
-UTF-8 with a byte order mark, without which Excel shows Chinese as rubbish. Cells that a spreadsheet would compute
-(=, +, -, @ and controls at the beginning) get an apostrophe in front; cells of digits and separators alone do not, so that a
-country code stays as it was written.
+Before the columns of the list stand our own: which file, which line, the reason as one word and in words. Then the row as it
+stood, so that every cell the text needs comes along. UTF-8 with a byte order mark, without which Excel shows Chinese as rubbish;
+what a spreadsheet would compute is made harmless, and taken back when the file is read again.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from engine.errors import IntakeError
+from engine.intake.columns import OWN_COLUMNS, folded
+from engine.intake.files import ListFile
+from engine.intake.harmless import harmless, unharmed
 from engine.lines import untagged
 from engine.model import Excluded
 
-HEADER = ("line", "number", "reason", "detail")
-_COMPUTED = re.compile(r"[=+\-@\t\r\n]")
-_ONLY_A_NUMBER = re.compile(r"[+\-]?[0-9][0-9 ()./\-]*")
+__all__ = ["RejectsFile", "harmless"]
+
+_NUMBER = "手机号"  # what the column of numbers is called where the list has no header
 
 
 class RejectsFile:
@@ -33,18 +35,20 @@ class RejectsFile:
     its place when the block ends well and is removed when it does not. A file that stood there is replaced.
     """
 
-    def __init__(self, path: Path, *, labels: Sequence[str] = ()) -> None:
-        """`labels`: how the lists are called, by the place that their lines are tagged with. Of one list, lines need no name."""
+    def __init__(self, path: Path, lists: Sequence[ListFile], *, first: int = 0) -> None:
+        """`lists`: where the rows come from; their lines are tagged with the places of the lists, from `first` on."""
         self.path = path
-        self._labels = labels if len(labels) > 1 else ()
+        self._first = first
+        self._labels = [each.label for each in lists]
+        self._shapes, self._header = _laid_out(lists)
         self.written = 0
         self._file: IO[str] | None = None
         self._partial = path
         self._writer: Any = None  # csv's writer type has no public name
 
-    def add(self, excluded: Iterable[Excluded]) -> None:
-        """Append one line each. Raises IntakeError where the file cannot be written."""
-        rows = [(*self._place(row.line), harmless(row.raw), row.reason.value, row.detail) for row in excluded]
+    def add(self, excluded: Iterable[Excluded], original: Callable[[int], Sequence[str]]) -> None:
+        """Append one line each; `original` gives the cells of a line. Raises IntakeError where the file cannot be written."""
+        rows = [self._row(row, original(row.line)) for row in excluded]
         if not rows:
             return
         try:
@@ -79,15 +83,55 @@ class RejectsFile:
         self._partial = Path(name)
         self._file = os.fdopen(handle, "w", encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(("file", *HEADER) if self._labels else HEADER)
+        self._writer.writerow((*OWN_COLUMNS, *self._header))
 
-    def _place(self, line: int) -> tuple[str | int, ...]:
-        if not self._labels:
-            return (line,)
-        source, own_line = untagged(line)
-        return harmless(self._labels[source]), own_line
+    def _row(self, row: Excluded, cells: Sequence[str]) -> list[str | int]:
+        source, line = untagged(row.line)
+        shape = self._shapes[source - self._first]
+        own: list[str | int] = [harmless(self._labels[source - self._first]), line, row.reason.value, row.detail]
+        return [*own, *map(harmless, shape.laid_out(cells, len(self._header)))]
 
 
-def harmless(cell: str) -> str:
-    """The cell as a spreadsheet shows it without computing anything."""
-    return f"'{cell}" if _COMPUTED.match(cell) and not _ONLY_A_NUMBER.fullmatch(cell) else cell
+class _Shape:
+    """Where the columns of one list stand in the file. `places[i]` is the place of its column i, None: it is left away."""
+
+    def __init__(self, places: Sequence[int | None], *, of_rejects: bool) -> None:
+        self._places, self._of_rejects = places, of_rejects
+
+    def laid_out(self, cells: Sequence[str], width: int) -> list[str]:
+        """The cells at their places; those beyond the list's width follow, so that the row is malformed again."""
+        if self._of_rejects:
+            cells = list(map(unharmed, cells))
+        laid = [""] * width
+        for place, cell in zip(self._places, cells, strict=False):  # a row may have more cells, or fewer
+            if place is not None:
+                laid[place] = cell
+        return [*laid, *cells[len(self._places) :]]
+
+
+def _laid_out(lists: Sequence[ListFile]) -> tuple[list[_Shape], list[str]]:
+    """The lists' columns side by side: those of the first, then what the others have beside. The numbers share one column."""
+    header: list[str] = []
+    known: dict[tuple[str, int], int] = {}
+    shapes = []
+    for each in lists:
+        places: list[int | None] = []
+        times: dict[str, int] = {}
+        for at, name in enumerate(_names(each)):
+            if each.is_of_rejects and name.strip() in OWN_COLUMNS:
+                places.append(None)
+                continue
+            same = "\0number" if at == each.column else folded(name) or f"\0{at}"
+            times[same] = times.get(same, 0) + 1
+            if (same, times[same]) not in known:
+                known[same, times[same]] = len(header)
+                header.append(name)
+            places.append(known[same, times[same]])
+        shapes.append(_Shape(places, of_rejects=each.is_of_rejects))
+    return shapes, header
+
+
+def _names(each: ListFile) -> list[str]:
+    if each.header is None:
+        return [_NUMBER if at == each.column else str(at + 1) for at in range(each.width)]
+    return [*each.header, *[""] * (each.width - len(each.header))]

@@ -13,12 +13,14 @@ from pyroaring import BitMap64
 
 from engine.errors import IntakeError
 from engine.intake.files import ListFile
+from engine.intake.reached import Lately
 from engine.intake.reader import read
 from engine.intake.seen import Seen
 from engine.model import Chunk, Excluded, Exclusion
 
 _OPTED_OUT = (Exclusion.OPTED_OUT, "the person asked for no more messages")
 _EXCLUDED = (Exclusion.EXCLUDED_LIST, "the number is on a list given with --exclude")
+_TOO_OFTEN = (Exclusion.TOO_OFTEN, "the number got as many messages lately as one may get (see --max-per-number)")
 _NOT_ON_LIST = (Exclusion.NOT_ON_LIST, "the number is on no list given with --only")
 
 # Rows of a screening list that say somebody and not whom: the list may miss people because of them.
@@ -72,17 +74,35 @@ def gathered(list_files: Iterable[ListFile]) -> tuple[bytes, list[ScreeningList]
 class Screen:
     """Sifts numbers out of chunks. Each set is packed; an empty `only` lets nobody through, None everybody."""
 
-    def __init__(self, opted_out: bytes = b"", *, excluded: bytes = b"", only: bytes | None = None) -> None:
+    def __init__(
+        self,
+        opted_out: bytes = b"",
+        *,
+        excluded: bytes = b"",
+        only: bytes | None = None,
+        lately: Lately | None = None,
+    ) -> None:
+        """`lately`: who has had enough messages is left out, and the others are counted by it."""
         self._out = [
             (_unpacked(numbers), why) for numbers, why in ((opted_out, _OPTED_OUT), (excluded, _EXCLUDED)) if numbers
         ]
         self._only = None if only is None else _unpacked(only)
+        self._lately = lately
+        self._sifted = BitMap64()  # those who were left out; only kept where somebody counts
+
+    def counted(self, seen: Seen, held: bytes = b"") -> dict[int, int]:
+        """How many of those let through were reached lately; see `Lately`. `seen`: all that came by, and `held` before."""
+        if self._lately is None:
+            return {}
+        return self._lately.counted(seen.numbers - self._sifted - _unpacked(held))
 
     def sift(self, chunk: Chunk) -> Chunk:
         """The chunk with the numbers that are screened out among the excluded. Who opted out counts as that."""
         reasons = dict(self._reasons(chunk.mobiles))
         if not reasons:
             return chunk
+        if self._lately is not None:
+            self._sifted.update(int(chunk.mobiles[at]) for at in reasons)
         excluded = [
             Excluded(line=chunk.lines[at], raw=chunk.mobiles[at], reason=reason, detail=detail)
             for at, (reason, detail) in sorted(reasons.items())
@@ -92,6 +112,8 @@ class Screen:
             extra=chunk.extra,
             mobiles=[mobile for at, mobile in enumerate(chunk.mobiles) if at not in reasons],
             lines=[line for at, line in enumerate(chunk.lines) if at not in reasons],
+            texts=None if chunk.texts is None else [text for at, text in enumerate(chunk.texts) if at not in reasons],
+            original=chunk.original,
             excluded=sorted([*chunk.excluded, *excluded], key=lambda row: row.line),
         )
 
@@ -100,6 +122,8 @@ class Screen:
         if self._only is not None:
             only = self._only
             yield from ((at, _NOT_ON_LIST) for at, mobile in enumerate(mobiles) if int(mobile) not in only)
+        if self._lately is not None:
+            yield from ((at, _TOO_OFTEN) for at in self._lately.enough(mobiles))
         for numbers, why in reversed(self._out):
             yield from ((at, why) for at, mobile in enumerate(mobiles) if int(mobile) in numbers)
 

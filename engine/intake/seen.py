@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from operator import length_hint
 
 from pyroaring import BitMap64
@@ -11,8 +12,9 @@ from pyroaring import BitMap64
 class Seen:
     """A set of mobiles, fed a stretch at a time. Mobiles are 11 ASCII digits; order and lines are not kept."""
 
-    def __init__(self) -> None:
-        self._numbers = BitMap64()
+    def __init__(self, packed: bytes = b"") -> None:
+        """`packed`: what is known from before, as `packed` gives it."""
+        self._numbers = BitMap64.deserialize(packed) if packed else BitMap64()
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -20,9 +22,18 @@ class Seen:
     def __contains__(self, mobile: str) -> bool:
         return int(mobile) in self._numbers
 
+    @property
+    def numbers(self) -> BitMap64:
+        """All of them; not to be changed."""
+        return self._numbers
+
     def packed(self) -> bytes:
         """All of them as bytes, as `screening.packed` gives them."""
         return bytes(self._numbers.serialize()) if self._numbers else b""
+
+    def add(self, mobiles: Iterable[str]) -> None:
+        """Remember these, whether they are known or not."""
+        self._numbers.update(map(int, mobiles))
 
     def admit(self, mobiles: list[str]) -> list[int]:
         """Remember all of `mobiles`; returns the ascending positions of those that were known or stand twice in it."""

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 from engine.model import Chunk, Excluded, Exclusion, Message, PlannedBatch
 
 SAMPLES = 3
+_SEGMENTS, _UNITS, _SIZE = attrgetter("segments"), attrgetter("units"), attrgetter("size")
 
 
 class PlanTally:
     """The sums of a plan. Flat: besides the sums it keeps the first exclusions of each reason, as they stand in the list."""
 
-    def __init__(self, message: Message, *, price: Decimal = Decimal(1)) -> None:
-        """`price`: points for one segment to one recipient."""
+    def __init__(self, message: Message | None, *, price: Decimal = Decimal(1)) -> None:
+        """`message`: what everybody gets, None where texts differ. `price`: points for one segment to one recipient."""
         self._message, self._price = message, price
         self.rows = 0
         self.extra = 0
         self.recipients = 0
         self.excluded: Counter[Exclusion] = Counter()
         self.samples: dict[Exclusion, list[Excluded]] = {}
+        self.texts = 0 if message is None else 1
+        self.spread: Counter[int] = Counter()  # segments -> recipients
+        self.longest: tuple[int, Message] | None = None  # with its line
+        self.text_samples: list[tuple[int, Message]] = []
+        self.reached: dict[int, int] = {}  # recipients that were reached lately; see intake/reached.py
         self.batches = 0
         self.smallest_batch = 0
         self.largest_batch = 0
@@ -30,22 +38,42 @@ class PlanTally:
         self.rows += chunk.rows
         self.extra += chunk.extra
         self.recipients += len(chunk.mobiles)
+        if chunk.texts:
+            self._add_texts(chunk.lines, chunk.texts)
+        elif self._message is not None:
+            self.spread[self._message.segments] += len(chunk.mobiles)
         for row in chunk.excluded:
             self.excluded[row.reason] += 1
             samples = self.samples.setdefault(row.reason, [])
             if len(samples) < SAMPLES:
                 samples.append(row)
 
+    def _add_texts(self, lines: Sequence[int], texts: Sequence[Message]) -> None:
+        self.spread.update(map(_SEGMENTS, texts))
+        self.text_samples += list(zip(lines[:SAMPLES], texts[:SAMPLES], strict=True))[
+            : SAMPLES - len(self.text_samples)
+        ]
+        longest = max(texts, key=_UNITS)
+        if self.longest is None or longest.units > self.longest[1].units:
+            self.longest = lines[texts.index(longest)], longest
+
     def add_batch(self, batch: PlannedBatch) -> None:
         """Count a batch and its size."""
-        self.smallest_batch = min(self.smallest_batch, batch.size) if self.batches else batch.size
-        self.largest_batch = max(self.largest_batch, batch.size)
-        self.batches += 1
+        self.add_batches([batch])
+
+    def add_batches(self, batches: Sequence[PlannedBatch]) -> None:
+        """Count batches and their sizes."""
+        if not batches:
+            return
+        sizes = list(map(_SIZE, batches))
+        self.smallest_batch = min(self.smallest_batch, *sizes) if self.batches else min(sizes)
+        self.largest_batch = max(self.largest_batch, *sizes)
+        self.batches += len(batches)
 
     @property
     def segments(self) -> int:
         """Billed segments, over all recipients."""
-        return self.recipients * self._message.segments
+        return sum(segments * recipients for segments, recipients in self.spread.items())
 
     @property
     def points(self) -> Decimal:

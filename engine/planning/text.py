@@ -5,7 +5,8 @@ Source: gateway/protocol.md, Content and Length and billing.
 
 from __future__ import annotations
 
-import unicodedata
+import re
+from dataclasses import dataclass
 from typing import Literal
 
 from engine.errors import PlanError
@@ -13,6 +14,50 @@ from engine.model import Message
 from engine.planning.segments import segments, units
 
 SignaturePosition = Literal["front", "end", "none"]
+
+# Control characters (but the line feed) vanish or damage the request on their way; lone surrogates have no encoding at all.
+_UNSENDABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class TooLong(PlanError):
+    """A text is longer than the gateway takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What goes around a text, and what the gateway can take; see `compose`."""
+
+    signature: str | None
+    signature_position: SignaturePosition
+    signature_required: bool
+    opt_out: str | None
+    max_units: int
+    extra_units: int = 0
+    charset: str = "utf-8"
+
+    def around(self, text: str) -> Message:
+        """The text as it goes on the wire. Raises PlanError as `compose`."""
+        return compose(
+            text,
+            signature=self.signature,
+            signature_position=self.signature_position,
+            signature_required=self.signature_required,
+            opt_out=self.opt_out,
+            max_units=self.max_units,
+            extra_units=self.extra_units,
+            charset=self.charset,
+        )
+
+    def marked(self, text: str) -> str:
+        """Signature, text and opt-out in their order; marks (U+0000) in the text stay where they are. Raises PlanError."""
+        return _assembled(
+            text,
+            signature=self.signature,
+            signature_position=self.signature_position,
+            signature_required=self.signature_required,
+            opt_out=self.opt_out,
+            marks="\0",
+        )
 
 
 def compose(
@@ -32,10 +77,40 @@ def compose(
     text ends with it. `extra_units`: what the channel adds itself, counted in segments and limit. `max_units` in UTF-16 code
     units. Raises PlanError: empty, too long, a second or misplaced 【】, no signature, characters the gateway cannot take.
     """
+    content = _assembled(
+        text,
+        signature=signature,
+        signature_position=signature_position,
+        signature_required=signature_required,
+        opt_out=opt_out,
+    )
+    refuse_unencodable(content, charset)
+    length = units(content)
+    if length + extra_units > max_units:
+        raise TooLong(f"the message is {too_long(length, extra_units, max_units)}")
+    return Message(content=content, units=length, segments=segments(length + extra_units))
+
+
+def too_long(length: int, extra_units: int, max_units: int) -> str:
+    """How far a text is beyond the limit, in words."""
+    added = f" and {extra_units} that the channel adds" if extra_units else ""
+    return f"too long: {length} units{added}, the limit is {max_units}"
+
+
+def _assembled(
+    text: str,
+    *,
+    signature: str | None,
+    signature_position: SignaturePosition,
+    signature_required: bool,
+    opt_out: str | None,
+    marks: str = "",
+) -> str:
+    """Signature, text and opt-out, each once and in its place. `marks`: characters that stand for something else."""
     body = text.replace("\r\n", "\n").strip()
     if not body:
         raise PlanError("the message has no text")
-    _refuse_unsendable(body + (signature or "") + (opt_out or ""))
+    _refuse_unsendable(body + (signature or "") + (opt_out or ""), marks)
     sign, body = _parted(body, signature, signature_position)
     if not body:
         raise PlanError(f"the message has no text besides its signature {sign}")
@@ -45,13 +120,7 @@ def compose(
         )
     if opt_out and not body.endswith(opt_out):
         body += opt_out
-    content = body + sign if signature_position == "end" else sign + body
-    _refuse_unencodable(content, charset)
-    length = units(content)
-    if length + extra_units > max_units:
-        added = f" and {extra_units} that the channel adds" if extra_units else ""
-        raise PlanError(f"the message is too long: {length} units{added}, the limit is {max_units}")
-    return Message(content=content, units=length, segments=segments(length + extra_units))
+    return body + sign if signature_position == "end" else sign + body
 
 
 def _parted(body: str, signature: str | None, position: SignaturePosition) -> tuple[str, str]:
@@ -95,16 +164,14 @@ def _bracketed(signature: str) -> str:
     return f"【{name}】"
 
 
-def _refuse_unsendable(text: str) -> None:
-    """Control characters vanish or damage the request on their way; lone surrogates have no encoding at all."""
-    for at, sign in enumerate(text, start=1):
-        category = unicodedata.category(sign)
-        if (category == "Cc" and sign != "\n") or category == "Cs":
-            raise PlanError(f"the character U+{ord(sign):04X} at position {at} cannot be sent; remove it")
+def _refuse_unsendable(text: str, marks: str) -> None:
+    if (found := _UNSENDABLE.search(text if not marks else text.translate({ord(mark): " " for mark in marks}))) is None:
+        return
+    raise PlanError(f"the character U+{ord(found[0]):04X} at position {found.start() + 1} cannot be sent; remove it")
 
 
-def _refuse_unencodable(content: str, charset: str) -> None:
-    """Strictly: a replaced character would be a question mark on a million phones."""
+def refuse_unencodable(content: str, charset: str) -> None:
+    """Strictly: a replaced character would be a question mark on a million phones. Raises PlanError."""
     try:
         content.encode(charset)
     except UnicodeEncodeError as exc:

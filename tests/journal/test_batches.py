@@ -13,7 +13,7 @@ from engine.errors import ClaimLost, JournalError
 from engine.journal.port import Tally
 from engine.journal.store import SqlJournal
 from engine.journal.writes import ENDED_BEFORE_ANSWER
-from engine.model import BatchState, CampaignState, Claim, Outcome, OutcomeKind
+from engine.model import BatchState, CampaignState, Claim, Message, Outcome, OutcomeKind
 from tests.journal.stores import (
     ACCOUNT,
     DOUBT,
@@ -49,8 +49,11 @@ async def test_batches_are_claimed_in_their_order_and_no_more_than_asked(journal
     assert await claimed(journal, campaign_id, 2) == []
 
 
+OTHER = Message(content="第二条", units=3, segments=1)
+
+
 async def test_a_claim_carries_everything_a_worker_needs(journal: SqlJournal) -> None:
-    campaign_id = await journal.begin_campaign(draft(messages=[TEXT, TEXT]))
+    campaign_id = await journal.begin_campaign(draft(messages=[TEXT, OTHER]))
     (batch,) = batches(3, message=2)
     await journal.add_plan(campaign_id, [batch], [])
     await journal.publish_campaign(campaign_id, totals(3))
@@ -60,6 +63,7 @@ async def test_a_claim_carries_everything_a_worker_needs(journal: SqlJournal) ->
         campaign_id=campaign_id,
         seq=1,
         message_id=2,
+        message=OTHER,
         size=3,
         mobiles=",".join(mobiles(3)),
         attempts=0,

@@ -123,7 +123,7 @@ async def test_what_a_killed_planning_left_is_discarded_at_the_next_open(place: 
 async def test_a_campaign_cannot_grow_once_it_is_visible(journal: SqlJournal) -> None:
     campaign_id = await planned(journal, 2)
     with pytest.raises(JournalError):
-        await journal.add_plan(campaign_id, [replace(batches(3)[0], seq=2)], [])
+        await journal.add_plan(campaign_id, [batches(3)[0]._replace(seq=2)], [])
     assert (await journal.counts(campaign_id)).states == {BatchState.PLANNED: Tally(batches=1, recipients=2)}
 
 

@@ -424,7 +424,7 @@ async def test_a_stretch_holds_what_may_have_moved_the_balance_since_and_nothing
 async def test_a_stretch_tells_of_each_attempt_what_settlement_needs(journal: SqlJournal) -> None:
     texts = [TEXT, Message(content="long", units=100, segments=2)]
     campaign_id = await journal.begin_campaign(draft(messages=texts))
-    plans = [replace(plan, message=1 + plan.seq % 2) for plan in batches(2, 3, 4, 5)]
+    plans = [plan._replace(message=1 + plan.seq % 2) for plan in batches(2, 3, 4, 5)]
     await journal.add_plan(campaign_id, plans, [])
     await journal.publish_campaign(campaign_id, totals(2, 3, 4, 5))
     one, two, three, four = await claimed(journal, campaign_id)
@@ -539,7 +539,7 @@ async def test_numbers_left_out_and_doubts_are_no_short_count(journal: SqlJourna
 async def test_the_segments_of_a_batch_are_those_of_its_text(journal: SqlJournal) -> None:
     texts = [TEXT, Message(content="long", units=100, segments=2)]
     campaign_id = await journal.begin_campaign(draft(messages=texts))
-    await journal.add_plan(campaign_id, [replace(plan, message=plan.seq) for plan in batches(1, 1)], [])
+    await journal.add_plan(campaign_id, [plan._replace(message=plan.seq) for plan in batches(1, 1)], [])
     await journal.publish_campaign(campaign_id, totals(1, 1))
     assert [await journal.segments_of(claim.batch_id) for claim in await claimed(journal, campaign_id)] == [1, 2]
 

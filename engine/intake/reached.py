@@ -1,0 +1,84 @@
+"""Who was reached when, as sets of mobiles: which recipients are among them, and who has had enough.
+
+Ten millions are some 28 MB as bytes. Comparing set with set is cheap only where one of them is small, so everybody together is
+one set, and the single ones are looked at for those who are in that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from typing import NamedTuple
+
+from pyroaring import BitMap64
+
+ANY, ALIKE = 0, 1
+"""What `Lately.counted` has beside the campaigns: anything lately, and nearly the same text lately."""
+
+
+class ReachedSet(NamedTuple):
+    """Whom a campaign reached within an hour, packed. `campaign` is a number above 1; the rest says what the set counts for."""
+
+    campaign: int
+    lately: bool  # it was in the days that are looked back
+    alike: bool  # with nearly the same text
+    capped: bool  # it was in the time of the cap
+    numbers: bytes
+
+
+class Hours:
+    """Gathers mobiles under the hour in which they were reached."""
+
+    def __init__(self) -> None:
+        self._hours: dict[int, BitMap64] = {}
+
+    def add(self, hour: int, mobiles: Iterable[str]) -> None:
+        """Add mobiles of 11 ASCII digits."""
+        self._hours.setdefault(hour, BitMap64()).update(map(int, mobiles))
+
+    def packed(self) -> list[tuple[int, bytes]]:
+        """The hours in order, each with its set."""
+        return [(hour, bytes(numbers.serialize())) for hour, numbers in sorted(self._hours.items())]
+
+
+class Lately:
+    """The sets of those who were reached lately. `most`: messages a number may have had; None: as many as it likes."""
+
+    def __init__(self, sets: Sequence[ReachedSet], *, most: int | None = None) -> None:
+        opened = [(each, BitMap64.deserialize(each.numbers)) for each in sets]
+        self._lately = [(each, numbers) for each, numbers in opened if each.lately]
+        self._capped = [] if most is None else [numbers for each, numbers in opened if each.capped]
+        self._most = most or 0
+        self._anybody = _together(numbers for _, numbers in self._lately)
+        capped_alone = self._capped and any(each.capped and not each.lately for each in sets)
+        self._anybody_capped = _together(self._capped) if capped_alone else self._anybody
+
+    def enough(self, mobiles: Sequence[str]) -> Iterator[int]:
+        """The positions of those who have had as many messages as a number may have."""
+        if len(self._capped) < self._most or not self._capped:
+            return
+        numbers = list(map(int, mobiles))
+        for at in compress(range(len(numbers)), map(self._anybody_capped.__contains__, numbers)):
+            if sum(numbers[at] in each for each in self._capped) >= self._most:
+                yield at
+
+    def counted(self, recipients: BitMap64) -> dict[int, int]:
+        """How many of the recipients are in each campaign with nearly the same text, in any of these, in anything at all."""
+        if not self._lately:
+            return {}
+        again = recipients & self._anybody
+        counts = {ANY: len(again)}
+        alike = BitMap64()
+        for each, numbers in self._lately if again else ():
+            if each.alike:
+                both = again & numbers
+                counts[each.campaign] = counts.get(each.campaign, 0) + len(both)
+                alike |= both
+        return counts | {ALIKE: len(alike)}
+
+
+def _together(sets: Iterable[BitMap64]) -> BitMap64:
+    whole = BitMap64()
+    for each in sets:
+        whole |= each
+    return whole
