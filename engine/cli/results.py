@@ -1,0 +1,302 @@
+"""`export`, `report`, `forget`, `backup`, dead numbers: what campaigns came to, and what is kept of them."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from engine.beside import opt_out
+from engine.beside import status as look
+from engine.cli import out, pages
+from engine.cli.commands import _settings
+from engine.cli.exits import AGAIN, OK
+from engine.cli.words import Common
+from engine.errors import PlanError
+from engine.gateway.profile import load_profile
+from engine.journal.port import OptOutSource
+from engine.ledger.summary import CampaignSummary
+from engine.results.backup import back_up
+from engine.results.dead import Dead, dead_numbers
+from engine.results.export import Exported
+from engine.results.export import export as written
+from engine.results.forgetting import Forgotten, age_of, what_to_forget
+from engine.results.forgetting import forget as forgotten
+from engine.results.landing import STANDARD_OUTPUT, landing
+from engine.results.page import Words, page
+from engine.results.report import Findings, Span, findings, over_time
+from engine.results.writers import form_of
+from engine.runtime import run_in_loop
+from engine.settings import Settings
+from engine.telemetry import mask
+
+
+def export(
+    campaign: str, output: Path, form: str | None, states: str | None, columns: str | None, common: Common
+) -> int:
+    """The list with its results."""
+    settings = _settings(common)
+    wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    gc.freeze()  # the libraries stay; looking through millions of short-lived rows took a quarter of the time
+    gc.set_threshold(50_000, 20, 100)
+    with _ended_by_sigterm(), _until_nobody_reads():
+        found = written(
+            settings.journal_path, campaign, output, form=form_of(form, output), states=states, columns=wanted
+        )
+        for label, problem in found.lacking:
+            out.tell(common, f"Note: {label} {problem}; its rows have their number and no other column of it.\n")
+        if output == STANDARD_OUTPUT:
+            out.tell(common, _written(found, output))
+        elif common.json:
+            out.data(_json(found, output))
+        elif not common.quiet:
+            out.page(_written(found, output))
+    return OK
+
+
+def _written(found: Exported, output: Path) -> str:
+    counted = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in found.states.most_common())
+    delivered = ", ".join(f"{count:,} {word}" for word, count in found.delivery.most_common())
+    of_all = f"of {sum(found.states.values()):,}: {counted}" + (f" ({delivered})" if delivered else "")
+    where = "" if output == STANDARD_OUTPUT else f" to {output}"
+    return f"{found.lines:,} lines written{where}, {of_all}\n"
+
+
+def _json(found: Exported, output: Path) -> dict[str, object]:
+    return {
+        "output": str(output),
+        "lines": found.lines,
+        "states": dict(found.states),
+        "delivery": dict(found.delivery),
+        "lists_missing": [{"list": label, "problem": problem} for label, problem in found.lacking],
+    }
+
+
+# ── report ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def report(campaign: str, html: Path | None, by: str | None, common: Common) -> int:
+    """The report as a page of HTML, or on the terminal."""
+    settings = _settings(common)
+    summaries: list[CampaignSummary] = []
+
+    async def main() -> int:
+        summaries.extend(await look(settings, campaign))
+        return OK
+
+    run_in_loop(main())
+    (summary,) = summaries
+    if summary.forgotten_at is not None and by is not None:
+        raise PlanError(f"--by {by}: the rows of {campaign} were forgotten on {summary.forgotten_at:%Y-%m-%d}")
+    with _ended_by_sigterm():
+        found = findings(settings.journal_path, campaign, by=by)
+        if html is None:
+            out.page(_report_text(summary, found))
+            return OK
+        words = Words(
+            state=pages.headline(summary),
+            excluded={reason.value: text for reason, text in pages.EXCLUDED.items()},
+            run=_run_facts(settings, summary, found),
+        )
+        with landing(html) as file:
+            file.write(page(summary, found, words, at=datetime.now(UTC)).encode("utf-8", "replace"))
+    if html != STANDARD_OUTPUT:
+        out.tell(common, f"The report is in {html}; open it in a browser, and print it from there.\n")
+    return OK
+
+
+def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) -> list[tuple[str, str]]:
+    known = found.known
+    lists = [
+        (
+            "list" if len(known.sources) == 1 else f"list {place}",
+            f"{each.path} · {each.size:,} bytes · {each.encoding} · numbers in {each.number_column} · sha256 {each.sha256[:12]}",
+        )
+        for place, each in enumerate(known.sources, 1)
+    ]
+    pace = next((each.pace for each in settings.accounts.values() if each.account_key == known.account), None)
+    batches = sum(count for word, count in summary.batches.items() if word != "split")
+    facts = [*lists, ("profile", known.profile), ("batches", f"{batches:,}"), ("plan hash", known.plan_hash)]
+    if pace is not None:
+        limit = f"{pace.requests_per_second:g} requests a second" if pace.requests_per_second else "no limit"
+        facts.append(("pace, as set now", f"{limit}, {pace.in_flight} in flight"))
+    return facts
+
+
+def _report_text(summary: CampaignSummary, found: Findings) -> str:
+    parts = [pages.summary_page(summary)]
+    if reasons := found.reasons():
+        rows = [("undelivered", "code", "meaning, where known")]
+        rows += [(f"{each.count:,}", each.code or "(none)", each.meaning) for each in reasons]
+        parts.append(pages.columns(rows))
+    if found.column is not None:
+        parts.append(pages.columns(_values(found)))
+    if spans := over_time(found, most=24):
+        parts.append(pages.columns(_spans(spans)))
+    return "\n".join(parts)
+
+
+def _values(found: Findings) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [(found.column or "", "recipients", "delivered", "undelivered", "no report")]
+    for value, tally in found.by_value():
+        counts = (tally.recipients, tally.delivered, tally.undelivered, tally.unreported)
+        rows.append((mask(value), *(f"{count:,}" for count in counts)))
+    return rows
+
+
+def _spans(spans: Sequence[Span]) -> list[Sequence[str]]:
+    top = max(span.delivered + span.undelivered for span in spans) or 1
+    rows: list[Sequence[str]] = [("time (China)", "submitted", "delivered", "undelivered", "reports")]
+    for span in spans:
+        bar = "█" * round(30 * span.delivered / top) + "░" * round(30 * span.undelivered / top)
+        counts = (span.submitted, span.delivered, span.undelivered)
+        rows.append((f"{span.begin:%m-%d %H:%M}", *(f"{count:,}" for count in counts), bar))
+    return rows
+
+
+# ── what is kept, and what is not ────────────────────────────────────────────────────────────────────────────────────
+
+
+def backup(target: Path, common: Common) -> int:
+    """A copy of the journal."""
+    settings = _settings(common)
+    with _ended_by_sigterm():
+        size = back_up(settings.journal_path, target)
+    if common.json:
+        out.data({"backup": str(target), "bytes": size})
+    elif not common.quiet:
+        out.page(f"{target}: {size:,} bytes, checked\n")
+    return OK
+
+
+def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
+    """Numbers and texts of old campaigns go."""
+    settings = _settings(common)
+    now = datetime.now(UTC)
+    before = now - age_of(older_than)
+    found: list[Forgotten] = []
+
+    async def main() -> int:
+        found.append(await what_to_forget(settings.journal_path, before))
+        if dry_run:
+            return OK
+        if not yes:
+            out.tell(common, _forgotten_page(found[0], before, done=False))
+            if not sys.stdin.isatty():
+                raise PlanError("there is nobody to ask here; add --yes, or --dry-run to see it alone")
+            out.ask("Forget them now? It cannot be undone. [y/N] ")
+            if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+                out.tell(common, "Nothing was forgotten.\n")
+                return AGAIN
+        found[0] = await forgotten(settings.journal_path, before, at=now)
+        return OK
+
+    code = run_in_loop(main())
+    if code == OK and common.json:
+        out.data(_forgotten_json(found[0], before, done=not dry_run))
+    elif code == OK and not common.quiet:
+        out.page(_forgotten_page(found[0], before, done=not dry_run))
+    return code
+
+
+def _forgotten_page(found: Forgotten, before: datetime, *, done: bool) -> str:
+    people = sum(each.recipients for each in found.campaigns)
+    lines: list[pages.Line] = [
+        ("older than", f"{before.astimezone():%Y-%m-%d %H:%M}", ""),
+        ("forgotten" if done else "to forget", len(found.campaigns), f"campaigns with {people:,} recipients"),
+        *((f"  {each.name}", each.recipients, f"ended {each.at.astimezone():%Y-%m-%d}") for each in found.campaigns),
+        *(
+            ("  stays", each.batches, f"batches of {each.name} are planned, in flight or in doubt")
+            for each in found.waiting
+        ),
+        *(("removed" if done else "to remove", str(file), "") for file in found.files),
+        *(
+            ("still there", f"{copy}: a copy from before a migration, with numbers in it; remove it yourself", "")
+            for copy in found.copies
+        ),
+    ]
+    return pages.grid(lines)
+
+
+def _forgotten_json(found: Forgotten, before: datetime, *, done: bool) -> dict[str, object]:
+    return {
+        "before": before.isoformat(),
+        "done": done,
+        "campaigns": [
+            {"campaign": each.name, "recipients": each.recipients, "ended": each.at.isoformat()}
+            for each in found.campaigns
+        ],
+        "not_over": [{"campaign": each.name, "batches": each.batches} for each in found.waiting],
+        "files": [str(file) for file in found.files],
+        "copies": [str(copy) for copy in found.copies],
+    }
+
+
+def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common) -> int:
+    """Numbers a campaign found dead get no more messages."""
+    settings = _settings(common)
+    profile = load_profile(settings.for_account(common.account).profile)
+    wanted = profile.dead_number_codes if codes is None else tuple(filter(None, codes.replace(" ", ",").split(",")))
+    dead = dead_numbers(settings.journal_path, campaign, wanted)
+    added: dict[str, int] = {}
+
+    async def main() -> int:
+        for code, numbers in dead.by_code.items():
+            why = reason or f"reported dead: {code} in {campaign}"
+            added[code] = await opt_out(settings, common.account, numbers, reason=why, source=OptOutSource.IMPORT)
+        return OK
+
+    run_in_loop(main())
+    new, all_dead = sum(added.values()), sum(map(len, dead.by_code.values()))
+    if common.json:
+        out.data({"added": new, "known": all_dead - new, "reached_since": dead.reached_since, "codes": added})
+        return OK
+    out.page(
+        f"{new:,} opt-outs recorded" + (f", {all_dead - new:,} were known already" if all_dead > new else "") + "\n"
+    )
+    out.tell(common, _other_codes(dead, wanted))
+    return OK
+
+
+def _other_codes(dead: Dead, wanted: Sequence[str]) -> str:
+    known = {code.upper() for code in wanted}
+    others = sorted(((count, code) for code, count in dead.codes.items() if code.upper() not in known), reverse=True)
+    listed = ", ".join(f"{code or '(none)'} ({count:,})" for count, code in others[:8])
+    since = (
+        f"{dead.reached_since:,} were reached by a later message, and are left alone.\n" if dead.reached_since else ""
+    )
+    if not listed:
+        return since
+    return (
+        f"{since}Taken for dead: {', '.join(wanted) or 'no code'}. Other codes of undelivered ones: {listed}. Where your vendor says "
+        "that one of them means an unused number: --codes, or dead_number_codes in your profile.\n"
+    )
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that nothing half written stays."""
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _until_nobody_reads() -> Iterator[None]:
+    """Whoever reads our output has seen enough (`| head`): no error, and nothing more to say."""
+    try:
+        yield
+    except BrokenPipeError:
+        sys.stdout = None  # else its buffer is written once more when the process ends

@@ -1,0 +1,59 @@
+"""A copy of the journal while it is being written to. It is whole, of one moment, and checked before it has its name."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from engine.errors import JournalError, PlanError
+
+_PAGES_AT_ONCE = 2_000  # 8 MB: between two stretches the owner's commits go on
+
+
+def back_up(journal: Path, target: Path) -> int:
+    """Copy the journal to `target` (0600), which must not exist. Returns the copy's size in bytes.
+
+    Raises PlanError where something is there already, JournalError: no journal, no room, or the copy is damaged.
+    """
+    if not journal.is_file():
+        raise JournalError(f"there is no journal at {journal}; nothing was sent with it yet (see --journal)")
+    if target.exists() or target.is_symlink():
+        raise PlanError(f"{target} is there already; a backup overwrites nothing: name another file")
+    try:
+        # mkstemp creates with 0600 in one step: at no moment can anybody else open it.
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise PlanError(f"{target} cannot be written: {error.strerror}") from error
+    try:
+        _copy(journal, name)
+        os.link(name, target)  # unlike a rename it overwrites nothing that came meanwhile
+        return target.stat().st_size
+    except FileExistsError as error:
+        raise PlanError(f"{target} is there already; a backup overwrites nothing: name another file") from error
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"the journal cannot be copied to {target} ({error})") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(name)
+
+
+def _copy(journal: Path, name: str) -> None:
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(journal))}?mode=ro", uri=True, timeout=10)) as old,
+        closing(sqlite3.connect(name)) as new,
+    ):
+        # In a transaction that only reads: the copy is of one moment, and need not begin anew whenever the owner writes.
+        old.execute("BEGIN")
+        old.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        old.backup(new, pages=_PAGES_AT_ONCE)
+        new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+        problems = [str(words) for (words,) in new.execute("PRAGMA integrity_check(5)") if words != "ok"]
+        if problems:
+            raise JournalError(f"the copy of the journal is damaged: {'; '.join(problems)}")
+    with open(name, "rb") as copied:
+        os.fsync(copied.fileno())
