@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from engine.control import Order, Word
+from engine.dispatch.lane import Lane, changed
+from engine.dispatch.pacing import numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd
+from engine.dispatch.timetable import Timetable
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
 from engine.model import CampaignState, PauseReason
 
 PAUSED = "paused by the operator"
+SENDING = "sending"
+LOOK_S = 1.0
+"""How often the clock is looked at while the hours are closed: it may be set."""
+
+
+class Growing(Protocol):
+    """What sends campaigns that grow meanwhile."""
+
+    campaigns: dict[int, str]  # their names
+    pool: Pool | None
+
+    async def steered(self, verb: str, campaign: str) -> None:
+        """An order for a campaign was written into the journal."""
+        ...
 
 
 class Steering:
@@ -22,9 +41,22 @@ class Steering:
         self._journal = journal
         self._campaign_id: int | None = None
         self.pool: Pool | None = None  # what is sending now
+        self.lane: Lane | None = None  # on which it is sent
+        self.standing: Callable[[], str] = lambda: ""  # what else is to say of the run, in words
         self._paused = False
         self.cancelled = asyncio.Event()
         self._goes_on = asyncio.Event()
+        self._ordered = asyncio.Event()  # something was ordered for the campaign that is owned
+        self._growing: Growing | None = None
+
+    @contextmanager
+    def consuming(self, growing: Growing) -> Iterator[None]:
+        """Orders for its campaigns are told to it in the block."""
+        self._growing = growing
+        try:
+            yield
+        finally:
+            self._growing = None
 
     @contextmanager
     def owning(self, record: CampaignRecord) -> Iterator[None]:
@@ -58,7 +90,7 @@ class Steering:
                         return PoolEnd(reason=PauseReason.OPERATOR, detail=PAUSED)
                     continue
                 await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
-                tell("sending")
+                tell(SENDING)
                 self.pool = await make_pool()
                 end = await self.pool.run(stop=stop, stop_now=stop_now)
                 if end.reason is not PauseReason.OPERATOR and not self.cancelled.is_set():
@@ -66,6 +98,51 @@ class Steering:
         finally:
             self.pool = None
         await self._journal.cancel_campaign(record.campaign_id)
+        return None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody wants the campaign to stand, or never to be sent."""
+        return self._paused or self.cancelled.is_set()
+
+    def halt(self, end: PoolEnd) -> None:
+        """Let what is sending stop for this reason."""
+        assert end.reason is not None
+        if self.pool is not None:
+            self.pool.halt(end.reason, end.detail)
+
+    async def while_held(self, record: CampaignRecord, *, stop: asyncio.Event, tell: Callable[[str], None]) -> bool:
+        """Stand as long as somebody wants that, or until `stop`. False: the campaign is cancelled."""
+        if self._paused and not self.cancelled.is_set():
+            await self._journal.set_campaign_state(
+                record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
+            )
+            tell(PAUSED)
+            await _either(self._goes_on, stop)
+            await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
+        if self.cancelled.is_set():
+            await self._journal.cancel_campaign(record.campaign_id)
+        return not self.cancelled.is_set()
+
+    async def until_open(
+        self, record: CampaignRecord, timetable: Timetable, *, stop: asyncio.Event, tell: Callable[[str], None]
+    ) -> PoolEnd | None:
+        """Wait until a campaign may send, has expired or is cancelled. Not None: the wait was stopped."""
+        shown = ""
+        while not self.cancelled.is_set():
+            self._ordered.clear()
+            if not self._paused and (timetable.is_open or timetable.has_expired):
+                return None
+            reason, words = PauseReason.WINDOW, timetable.words()
+            if self._paused:
+                reason, words = PauseReason.OPERATOR, PAUSED
+            if words != shown:
+                shown = words
+                await self._journal.set_campaign_state(record.campaign_id, CampaignState.PAUSED, (reason,), words)
+                tell(words)
+            await _either(self._ordered, stop, timeout=min(LOOK_S, timetable.waits_s) or LOOK_S)
+            if stop.is_set():
+                return PoolEnd(reason=reason, detail=words)
         return None
 
     async def on_order(self, order: Order) -> Word:
@@ -76,6 +153,8 @@ class Steering:
         if record.stored_state is CampaignState.CANCELLED:
             return Word(done=order.verb == "cancel", words=f"{record.name} is cancelled already")
         running = record.campaign_id == self._campaign_id
+        if self._growing is not None and record.campaign_id in self._growing.campaigns:
+            return await self._on_growing(self._growing, record, order)
         match order.verb:
             case "pause":
                 return await self._pause(record, running)
@@ -83,13 +162,35 @@ class Steering:
                 return await self._resume(record, running)
             case "cancel":
                 return await self._cancel(record, running)
+            case "pace":
+                return await self._pace(record, running, order.words)
             case _:
                 return Word(done=False, words=f"nobody here knows the order {order.verb!r}")
+
+    async def _on_growing(self, growing: Growing, record: CampaignRecord, order: Order) -> Word:
+        """Of several campaigns one: the journal says who may send, and the pool looks there."""
+        match order.verb:
+            case "pause":
+                await self._pause(record, running=False)
+                words = f"{record.name} pauses; answers under way are awaited"
+            case "resume":
+                await self._resume(record, running=False)
+                words = f"{record.name} goes on"
+            case "cancel":
+                await self._cancel(record, running=False)
+                words = f"{record.name} is being cancelled; answers under way are awaited"
+            case "pace":
+                return await self._pace(record, True, order.words)
+            case _:
+                return Word(done=False, words=f"nobody here knows the order {order.verb!r}")
+        await growing.steered(order.verb, record.name)
+        return Word(done=True, words=words)
 
     async def _pause(self, record: CampaignRecord, running: bool) -> Word:
         if running:
             self._paused = True
             self._goes_on.clear()
+            self._ordered.set()
             self._halt()
             return Word(done=True, words=f"{record.name} pauses; answers under way are awaited")
         await self._journal.set_campaign_state(
@@ -101,6 +202,7 @@ class Steering:
         if running:
             self._paused = False
             self._goes_on.set()
+            self._ordered.set()
             return Word(done=True, words=f"{record.name} goes on")
         if PauseReason.OPERATOR in record.reasons:
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.PLANNED)
@@ -112,20 +214,53 @@ class Steering:
         if running:
             self.cancelled.set()
             self._goes_on.set()
+            self._ordered.set()
             self._halt()
             return Word(done=True, words=f"{record.name} is being cancelled; answers under way are awaited")
         size = await self._journal.cancel_campaign(record.campaign_id)
         return Word(done=True, words=f"{record.name} is cancelled: {size:,} recipients will not be sent to")
+
+    async def _pace(self, record: CampaignRecord, running: bool, words: Sequence[str]) -> Word:
+        """Tell the pace and what holds it back; with words change it first, until this process ends."""
+        if not running or self.lane is None:
+            return Word(
+                done=not words, words=f"no process sends {record.name} now; the pace is in [pace], or a flag of `run`"
+            )
+        if words:
+            await self._change_pace(self.lane, record, words)
+        limits, by = self.lane.limits, self.lane.words()
+        rates = (
+            f"{limits.requests_per_second:,g} requests a second" if limits.requests_per_second else "",
+            f"{limits.numbers_per_second:,g} numbers a second" if limits.numbers_per_second else "",
+        )
+        pace = " and ".join(filter(None, rates)) or "no limit"
+        parts = [f"{pace}, {limits.in_flight:,} in flight", f"{self.lane.pace.rate:,.3g} requests a second lately"]
+        parts += [f"held back by {by}"] if by else []
+        parts += [more] if (more := self.standing()) else []
+        return Word(done=True, words="; ".join(parts))
+
+    async def _change_pace(self, lane: Lane, record: CampaignRecord, words: Sequence[str]) -> None:
+        limits = changed(lane.limits, words)
+        fits = numbers_that_fit(limits.numbers_per_second, lane.pace.window_s)
+        if fits is not None:
+            planned = await self._journal.planned_sizes(record.campaign_id)
+            largest = max([*(size for _, size, _ in planned), 0 if self.pool is None else self.pool.largest])
+            if largest > fits:
+                raise PlanError(
+                    f"batches of {largest} numbers are planned, and {limits.numbers_per_second:g} numbers a second let {fits} "
+                    f"through at once; the least that fits is {math.ceil(largest / lane.pace.window_s)}"
+                )
+        lane.change(limits)
 
     def _halt(self) -> None:
         if self.pool is not None:
             self.pool.halt(PauseReason.OPERATOR, PAUSED)
 
 
-async def _either(*events: asyncio.Event) -> None:
+async def _either(*events: asyncio.Event, timeout: float | None = None) -> None:
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()

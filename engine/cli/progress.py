@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.live import Live
+from engine.steering import SENDING
 
 _EVERY_S = 0.1
 
@@ -18,7 +19,7 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
         yield
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(),
@@ -26,7 +27,6 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
         BarColumn(bar_width=30),
         TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     over = threading.Event()
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bars:
@@ -60,4 +60,12 @@ def _state(live: Live) -> tuple[int, int | None, str]:
         parts.append(f"[yellow]{now.in_doubt:,} in doubt[/yellow]")
     if now.refused:
         parts.append(f"[red]{now.refused:,} refused[/red]")
+    parts += filter(None, (live.leaves(), live.ends()))
+    if by := _held_back(live):
+        parts.append(f"limited by {by}")
     return done, live.recipients, " · ".join(parts)
+
+
+def _held_back(live: Live) -> str:
+    """What sending waits for; another phase than sending says it itself."""
+    return (live.held_back_by() or live.rest) if live.phase == SENDING else ""

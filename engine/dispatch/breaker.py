@@ -51,6 +51,11 @@ class Breaker:
         self._wake()
 
     @property
+    def holds_back(self) -> bool:
+        """Whether a request that is counted in must not leave after all: too many were lost while it was getting ready."""
+        return self._tripped and self._in_flight > 1 and not self._stopped
+
+    @property
     def _tripped(self) -> bool:
         return self._doubts >= self._most_doubts
 

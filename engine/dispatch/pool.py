@@ -1,6 +1,7 @@
 """Batch -> Outcome: a pool of workers takes each batch up the ladder
 
-    claim → admit (pace) → recheck → intent durable → gate (exact pace) → lease → POST → outcome durable
+    claim → split while answers get lost → admit (pace) → recheck → bounds (hours, floor) → intent durable → slot
+    → gate (exact pace) → lease, hours → POST → outcome durable
 
 Each rung is one method. What an outcome means is decided in decisions.py, when to stop in breaker.py.
 """
@@ -8,7 +9,7 @@ Each rung is one method. What an outcome means is decided in decisions.py, when 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from engine.dispatch.breaker import Breaker
 from engine.dispatch.decisions import Decision, decide
-from engine.dispatch.pacing import Pace
+from engine.dispatch.lane import Lane, Passage
 from engine.dispatch.retry import RetryPolicy, until_taken
 from engine.errors import ClaimLost
 from engine.journal.port import Journal, Submitted
@@ -31,9 +32,37 @@ INTENT_GOOD_FOR_S = 2.0
 
 
 class Sender(Protocol):
-    """Hands one batch of one campaign to the gateway. Trouble is an Outcome; only a cancellation is raised."""
+    """Hands one batch to the gateway. Trouble is an Outcome; only a cancellation is raised."""
 
-    async def __call__(self, message_seq: int, mobiles: str, size: int, /) -> Outcome: ...
+    async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome: ...
+
+
+class Supply(Protocol):
+    """Where a pool has its batches from."""
+
+    async def claim(self, *, limit: int, lease_until_s: float, avoiding: Sequence[int]) -> list[Claim]:
+        """Up to `limit` batches, none of a size in `avoiding`."""
+        ...
+
+    async def more(self) -> bool:
+        """Wait until there may be something to claim again. False: nothing comes any more. May be cancelled."""
+        ...
+
+
+class Bounds(Protocol):
+    """What a pool must stay within beside its pace: hours, points that are to stay."""
+
+    async def admit(self, claim: Claim, /) -> PoolEnd | None:
+        """Why this batch may not go; None: it may, and what it costs is kept for it until `leave`."""
+        ...
+
+    def closed(self) -> PoolEnd | None:
+        """Why nothing may leave at this moment. Asked right before a request leaves, so it must be quick."""
+        ...
+
+    def leave(self, claim: Claim, outcome: Outcome | None, /) -> None:
+        """What was admitted came to this; None: it never left."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +80,7 @@ class Terms:
 
     campaign_id: int
     account: str
-    messages: Mapping[int, Message]
-    in_flight: int
+    single_text: bool
     price: Decimal
     retry: RetryPolicy
     doubts_in_a_row: int
@@ -74,6 +102,16 @@ _WITHDRAWN = Outcome(
 )
 
 
+_TURNED_BACK = Outcome(
+    kind=OutcomeKind.NOT_SENT,
+    reason="turned back before the request left: the pace was lowered, silence was wanted, or the gateway asked to wait or "
+    "stopped answering",
+)
+_TOO_LATE = Outcome(kind=OutcomeKind.NOT_SENT, reason="turned back: its hours ended before the request left")
+_GOES_BACK = (_WITHDRAWN, _TURNED_BACK, _TOO_LATE)
+"""Not failures: no pause, no wait, none of the attempts used up."""
+
+
 class _Withheld(Exception):
     """The recheck says no: sending has stopped, or the lease is over. Not an error; the batch is planned again."""
 
@@ -87,26 +125,30 @@ class Pool:
         *,
         journal: Journal,
         send: Sender,
-        pace: Pace,
+        lane: Lane,
         wall_clock: Callable[[], datetime],
         lease_clock: Callable[[], float],
         on_settled: Callable[[Settled], None],
         opted_out: Callable[[str], Sequence[str]] = lambda mobiles: (),
         avoided_sizes: Callable[[], Collection[int]] = lambda: (),
+        supply: Supply | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
-        """`opted_out`: which of comma-joined numbers have opted out by now. Asked twice an attempt, so it must be quick.
+        """`supply`: where batches come from; by default, what is planned in the campaign, and nothing later.
+
+        `opted_out`: which of comma-joined numbers have opted out by now. Asked twice an attempt, so it must be quick.
 
         `avoided_sizes`: batches of these sizes wait; the pool ends when only such are left.
         """
-        self._terms, self._journal, self._send, self._pace = terms, journal, send, pace
+        self._terms, self._journal, self._send, self._lane = terms, journal, send, lane
         self._wall_clock, self._lease_clock, self._on_settled = wall_clock, lease_clock, on_settled
         self._opted_out, self._avoided_sizes = opted_out, avoided_sizes
+        self._supply, self._bounds = supply, bounds
         self._breaker = Breaker(doubts=terms.doubts_in_a_row, refusals=terms.refusals_in_a_row)
         self._end: PoolEnd | None = None
-        self._workers = 2 * terms.in_flight  # a slot each, and as many whose outcome is being written
-        self._slots = asyncio.Semaphore(terms.in_flight)
+        self._workers = 0
         self._held: dict[int, Claim] = {}  # by batch; what nobody has delivered yet
-        self._largest = 0  # numbers in a batch, as far as seen
+        self.largest = 0  # numbers in a batch, as far as seen
         self._halted = asyncio.Event()
         self._door = asyncio.Event()  # open, except while somebody wants silence
         self._door.set()
@@ -136,7 +178,7 @@ class Pool:
     async def _work(self) -> None:
         try:
             await self._one_at_a_time()
-            while not self._halted.is_set() and (claims := await self._claim(1)):
+            while not self._halted.is_set() and (claims := await self._next(1)):
                 await self._deliver(claims[0])  # also what lost its lease meanwhile and was planned again
                 await self._all_at_once()
         except BaseExceptionGroup as failures:  # raised on: the first is the cause
@@ -145,38 +187,68 @@ class Pool:
     async def _one_at_a_time(self) -> None:
         """The first batch of a run goes alone, and so does the next until the gateway's application has answered."""
         while not self._breaker.answered and not self._halted.is_set():
-            claims = await self._claim(1)
+            claims = await self._next(1)
             if not claims:
                 return
             await self._deliver(claims[0])
 
     async def _all_at_once(self) -> None:
-        waiting: asyncio.Queue[Claim | None] = asyncio.Queue(maxsize=2 * self._terms.in_flight)
+        waiting: asyncio.Queue[Claim | None] = asyncio.Queue(maxsize=2 * self._lane.limits.in_flight)
+        self._workers = 0
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed(waiting), name="feeder")
-            for number in range(self._workers):
-                group.create_task(self._deliver_all(waiting), name=f"worker {number + 1}")
+            group.create_task(self._feed(waiting, group), name="feeder")
 
-    async def _feed(self, waiting: asyncio.Queue[Claim | None]) -> None:
-        while not self._halted.is_set() and (claims := await self._claim(self._most_at_once())):
+    async def _feed(self, waiting: asyncio.Queue[Claim | None], group: asyncio.TaskGroup) -> None:
+        self._employ(group, waiting)
+        while not self._halted.is_set() and (claims := await self._next(self._most_at_once())):
+            self._employ(group, waiting)
             for claim in claims:
                 await waiting.put(claim)
         for _ in range(self._workers):
             await waiting.put(None)
 
+    def _employ(self, group: asyncio.TaskGroup, waiting: asyncio.Queue[Claim | None]) -> None:
+        """A worker for each slot, and as many whose outcome is being written. More may be allowed while the pool runs."""
+        while self._workers < 2 * self._lane.limits.in_flight:
+            self._workers += 1
+            group.create_task(self._deliver_all(waiting), name=f"worker {self._workers}")
+
     def _most_at_once(self) -> int:
         """Few where the pace is slow, so that no lease ends in the queue; otherwise enough that claiming costs nothing."""
-        return CLAIM_AT_ONCE if self._pace.unlimited else 2 * self._terms.in_flight
+        return CLAIM_AT_ONCE if self._lane.pace.unlimited else 2 * self._lane.limits.in_flight
+
+    async def _next(self, limit: int) -> list[Claim]:
+        """Claims, now or when there are some again. None: nothing comes any more, or sending has stopped."""
+        while not (claims := await self._claim(limit)) and not self._halted.is_set():
+            if not await self._more():
+                break
+        return claims
+
+    async def _more(self) -> bool:
+        """Whether there may be something to claim again before sending stops."""
+        if self._supply is None:
+            return False
+        coming, stopping = asyncio.ensure_future(self._supply.more()), asyncio.ensure_future(self._halted.wait())
+        try:
+            await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return coming.done() and coming.result()
+        finally:
+            stopping.cancel()
+            coming.cancel()
 
     async def _claim(self, limit: int) -> list[Claim]:
-        ahead = self._workers + 4 * self._terms.in_flight  # with the workers, in the queue, and waiting to get into it
-        lease_s = LEASE_S + 2 * self._pace.takes_s(ahead, ahead * self._largest)
+        ahead = 6 * self._lane.limits.in_flight  # with the workers, in the queue, and waiting to get into it
+        lease_s = LEASE_S + 2 * self._lane.pace.takes_s(ahead, ahead * self.largest)
         until = self._lease_clock() + lease_s
-        claims = await self._journal.claim_batches(
-            self._terms.campaign_id, limit=limit, lease_until_s=until, avoiding=tuple(self._avoided_sizes())
-        )
+        avoiding = tuple(self._avoided_sizes())
+        if self._supply is None:
+            claims = await self._journal.claim_batches(
+                self._terms.campaign_id, limit=limit, lease_until_s=until, avoiding=avoiding
+            )
+        else:
+            claims = await self._supply.claim(limit=limit, lease_until_s=until, avoiding=avoiding)
         self._held.update({claim.batch_id: claim for claim in claims})
-        self._largest = max([self._largest, *(claim.size for claim in claims)])
+        self.largest = max([self.largest, *(claim.size for claim in claims)])
         return claims
 
     async def _deliver_all(self, waiting: asyncio.Queue[Claim | None]) -> None:
@@ -184,6 +256,24 @@ class Pool:
             await self._deliver(claim)
 
     async def _deliver(self, claim: Claim) -> None:
+        """One batch; while answers get lost, its parts."""
+        for part in await self._parts(claim):
+            await self._deliver_whole(part)
+
+    async def _parts(self, claim: Claim) -> list[Claim]:
+        sizes = self._lane.parts_of(claim.size, self._avoided_sizes())
+        if len(sizes) == 1 or self._halted.is_set() or self._held.get(claim.batch_id) is not claim:
+            return [claim]
+        try:
+            parts = await self._journal.split_batch(claim, sizes)
+        except ClaimLost:
+            logger.warning("a batch was no longer ours and was not split", extra={"batch": claim.seq})
+            parts = []
+        del self._held[claim.batch_id]
+        self._held.update({part.batch_id: part for part in parts})
+        return parts
+
+    async def _deliver_whole(self, claim: Claim) -> None:
         """One batch, with as many attempts as may follow one that surely was not taken."""
         held = claim
 
@@ -212,41 +302,65 @@ class Pool:
         self._door.set()
 
     async def _attempt(self, claim: Claim, last: bool) -> Settled:
-        async with self._slots:
-            self._recheck(claim)
-            await self._pace.admit(claim.size, unless=self._halted)
-            while not self._door.is_set():
-                await self._door.wait()
-            self._enter()
-            settled = None
-            try:
-                settled = await self._hand_over(claim, last)
-            finally:
-                if settled is None:
-                    self._leave()
+        passage = await self._lane.enter(claim.size, unless=self._halted)
+        if passage is None:
+            raise _Withheld
+        try:
+            settled = await self._past_the_door(claim, passage, last)
+        finally:
+            passage.close()
         # The slot is free again before the outcome is on the disk: the disk does not slow the gateway.
         try:
             await self._record(settled)
         finally:
             self._leave()
         self._on_settled(settled)
-        if settled.outcome is _WITHDRAWN:
+        if settled.outcome in _GOES_BACK:
             raise _Withheld
         return settled
 
-    async def _hand_over(self, claim: Claim, last: bool) -> Settled:
+    async def _past_the_door(self, claim: Claim, passage: Passage, last: bool) -> Settled:
+        """From the pace to the answer. What was settled stays under way until it is on the disk."""
+        while not self._door.is_set():
+            await self._door.wait()
+        self._enter()
+        settled = None
+        try:
+            settled = await self._hand_over(claim, passage, last)
+        finally:
+            if settled is None:
+                self._leave()
+        return settled
+
+    async def _hand_over(self, claim: Claim, passage: Passage, last: bool) -> Settled:
         """From the door to the answer."""
         await self._breaker.enter()
-        outcome = None
+        outcome, admitted = None, False
         try:
             self._recheck(claim)
+            admitted = await self._admit(claim)
             submitted = await self._intend(claim)
-            outcome = await self._submit(submitted)
+            outcome = await self._submit(submitted, passage)
             settled = self._settle(submitted, outcome, last)
             self._judge(settled.decision.pause, outcome)  # now: other intents may share the commit of this outcome
         finally:
+            if admitted and self._bounds is not None:
+                self._bounds.leave(claim, outcome)
             self._judge(self._breaker.leave(outcome), outcome)
         return settled
+
+    async def _admit(self, claim: Claim) -> bool:
+        """Keep within the bounds, or stop for them."""
+        if self._bounds is None:
+            return False
+        if (end := await self._bounds.admit(claim)) is not None:
+            self._stop_for(end)
+            raise _Withheld
+        return True
+
+    def _stop_for(self, end: PoolEnd) -> None:
+        assert end.reason is not None
+        self.halt(end.reason, end.detail)
 
     def _enter(self) -> None:
         self._under_way += 1
@@ -274,12 +388,14 @@ class Pool:
             logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
             raise _Withheld from None
 
-    async def _submit(self, submitted: Submitted) -> Outcome:
+    async def _submit(self, submitted: Submitted, passage: Passage) -> Outcome:
         """From the durable intent to an outcome. A cancellation is recorded before it goes on."""
         intended_s = self._lease_clock()
         sending = False
         try:
-            waited_s = await self._pace.gate(submitted.size)
+            waited_s = await passage.leave(submitted.size)
+            if waited_s is None or self._breaker.holds_back or not self._door.is_set():
+                return _TURNED_BACK
             claim, now_s = submitted.claim, self._lease_clock()
             if now_s >= claim.lease_until_s or now_s - intended_s - waited_s > INTENT_GOOD_FOR_S:
                 return _doubt("held back: the machine slept between the intent and the request")
@@ -287,24 +403,29 @@ class Pool:
                 return _not_sent("sending stopped before the request left")
             if self._opted_out(submitted.mobiles):
                 return _WITHDRAWN
+            if self._bounds is not None and (end := self._bounds.closed()) is not None:
+                self._stop_for(end)
+                return _TOO_LATE
             sending = True
-            return await self._send(claim.message_id, submitted.mobiles, submitted.size)
+            outcome = await self._send(claim.message, submitted.mobiles, submitted.size)
         except asyncio.CancelledError:
             cut = _doubt("the run was stopped before the answer came") if sending else _not_sent("the run was stopped")
             await self._record(self._settle(submitted, cut, last=True))
             raise
+        self._lane.note(outcome, size=submitted.size, left_s=passage.left_s)
+        return outcome
 
     def _settle(self, submitted: Submitted, outcome: Outcome, last: bool) -> Settled:
-        if outcome is _WITHDRAWN:  # not a failure: no pause, no wait, none of the attempts used up
+        if outcome in _GOES_BACK:
             return Settled(submitted=submitted, outcome=outcome, decision=Decision(then=BatchState.PLANNED))
-        message = self._terms.messages[submitted.claim.message_id]
         decision = decide(
             outcome,
             size=submitted.size,
-            segments=message.segments,
+            segments=submitted.claim.message.segments,
             price=self._terms.price,
-            single_text=len(self._terms.messages) == 1,
+            single_text=self._terms.single_text,
             last_attempt=last,
+            throttled_for_good=self._lane.throttle.is_hopeless,
         )
         return Settled(submitted=submitted, outcome=outcome, decision=decision)
 
@@ -329,6 +450,7 @@ class Pool:
         self._halted.set()
         self._door.set()
         self._breaker.let_go()
+        self._lane.let_go()
 
     async def _sleep_unless_halted(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
+    retry_if_exception,
     retry_if_exception_type,
     retry_if_result,
     stop_after_attempt,
     wait_random_exponential,
 )
 
-from engine.errors import BadAnswer, NoAnswer, NotSent
+from engine.errors import BadAnswer, NoAnswer, NotSent, NotTold
 from engine.model import Outcome, PauseReason
 
 Result = TypeVar("Result")
@@ -67,6 +68,18 @@ async def until_read(read: Callable[[], Awaitable[Result]], policy: RetryPolicy,
         reraise=True,
     )
     return await retrying(read)
+
+
+async def until_told(tell: Callable[[], Awaitable[None]], policy: RetryPolicy, sleep: Sleep) -> None:
+    """Repeat a notification that came to nothing and may come to something. Raises NotTold of the last attempt."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(lambda error: isinstance(error, NotTold) and error.may_help),
+        stop=stop_after_attempt(policy.attempts),
+        wait=wait_random_exponential(multiplier=policy.wait_s, max=policy.wait_max_s),
+        sleep=sleep,
+        reraise=True,
+    )
+    await retrying(tell)
 
 
 def may_be_sent_again(outcome: Outcome) -> bool:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from engine.dispatch.lane import Lane, Limits
 from engine.dispatch.pacing import Pace
 from engine.dispatch.pool import Pool, PoolEnd, Settled, Terms
 from engine.dispatch.retry import RetryPolicy
@@ -44,7 +45,7 @@ class Call:
     seq: int  # the batch it carries
     tries: int  # how often that batch has come, this time included
     size: int
-    message: int
+    message: Message
     answer: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def accept(self) -> None:
@@ -70,10 +71,10 @@ class Gateway:
         self.out = self.most_out = self.cut = 0
         self._arrived = asyncio.Condition()
 
-    async def __call__(self, message_seq: int, mobiles: str, size: int, /) -> Outcome:
+    async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome:
         seq = self._intended(mobiles, size)
         tries = 1 + sum(call.seq == seq for call in self.calls)
-        call = Call(number=len(self.calls) + 1, seq=seq, tries=tries, size=size, message=message_seq)
+        call = Call(number=len(self.calls) + 1, seq=seq, tries=tries, size=size, message=message)
         self.calls.append(call)
         self.out += 1
         self.most_out = max(self.most_out, self.out)
@@ -91,7 +92,7 @@ class Gateway:
     def _intended(self, mobiles: str, size: int) -> int:
         query = (
             "SELECT b.seq, b.state, b.attempts, b.mobiles, a.number, a.size, a.omitted, a.outcome FROM batch b "
-            "LEFT JOIN attempt a ON a.batch_id = b.id AND a.number = b.attempts WHERE instr(b.mobiles, ?)"
+            "LEFT JOIN attempt a ON a.batch_id = b.id AND a.number = b.attempts WHERE b.state != 'split' AND instr(b.mobiles, ?)"
         )
         with closing(sqlite3.connect(f"file:{self._place.path}?mode=ro", uri=True)) as beside:
             ((seq, state, attempts, planned, number, carried, omitted, outcome),) = beside.execute(
@@ -156,6 +157,8 @@ class Run:
         campaign_id: int,
         *,
         pace: Pace | None = None,
+        in_flight: int = 4,
+        lane: Lane | None = None,
         messages: Sequence[Message] = (TEXT,),
         lease_clock: Callable[[], float] | None = None,
         **terms: Any,
@@ -165,19 +168,20 @@ class Run:
         written = Terms(
             campaign_id=campaign_id,
             account=ACCOUNT,
-            messages=dict(enumerate(messages, 1)),
-            in_flight=4,
+            single_text=len(messages) == 1,
             price=Decimal(1),
             retry=RetryPolicy(attempts=3, wait_s=0, wait_max_s=0),
             doubts_in_a_row=3,
             refusals_in_a_row=3,
             grace_s=30,
         )
+        asked = replace(written, **terms)
+        self.lane = lane or a_lane(in_flight=in_flight, pace=pace or unlimited(), retry=asked.retry)
         self.pool = Pool(
-            replace(written, **terms),
+            asked,
             journal=journal,
             send=gateway,
-            pace=pace or unlimited(),
+            lane=self.lane,
             wall_clock=lambda: START + timedelta(seconds=self.clock.now_s),
             lease_clock=lease_clock or self.clock,
             on_settled=self.settled.append,
@@ -191,7 +195,42 @@ class Run:
 
 
 def unlimited() -> Pace:
-    return Pace(requests_per_second=0, numbers_per_second=0, window_s=1, clock=lambda: 0.0)
+    return Pace(requests_per_second=0, numbers_per_second=0, window_s=1, clock=now)
+
+
+def now() -> float:
+    """Seconds of the loop that runs: virtual ones in virtual time."""
+    return asyncio.get_running_loop().time()
+
+
+def a_lane(*, in_flight: int = 4, pace: Pace, retry: RetryPolicy) -> Lane:
+    return NobodyAhead(_limits(in_flight), window_s=1, clock=now, retry=retry, pace=pace)
+
+
+def crowded(*, in_flight: int) -> Lane:
+    """A lane on which as many intents are written ahead as requests are under way."""
+    retry = RetryPolicy(attempts=3, wait_s=0, wait_max_s=0)
+    return ManyAhead(_limits(in_flight), window_s=1, clock=now, retry=retry, pace=unlimited())
+
+
+def _limits(in_flight: int) -> Limits:
+    return Limits(requests_per_second=0, numbers_per_second=0, in_flight=in_flight)
+
+
+class NobodyAhead(Lane):
+    """Every intent has its slot, so that a test can count both."""
+
+    @property
+    def _ahead(self) -> int:
+        return 0
+
+
+class ManyAhead(Lane):
+    """Twice as many intents as slots, from the first answer on."""
+
+    @property
+    def _ahead(self) -> int:
+        return self.slots.limit
 
 
 async def turns(number: int = 20) -> None:

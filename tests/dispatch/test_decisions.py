@@ -26,8 +26,11 @@ REFUSALS = {
 }
 
 
-def expected(outcome: Outcome, *, single_text: bool, last: bool) -> Decision:
+def expected(outcome: Outcome, *, single_text: bool, last: bool, for_good: bool) -> Decision:
     match outcome.kind:
+        case K.NOT_TAKEN if outcome.pause is P.THROTTLED:  # the account's patience counts, not that of one batch
+            then = S.PLANNED if last or for_good else S.CLAIMED
+            return Decision(then=then, pause=P.THROTTLED if for_good else None)
         case K.ACCEPTED:
             return Decision(then=S.ACCEPTED, charge=CHARGE)
         case K.IN_DOUBT:
@@ -47,12 +50,21 @@ EVERY = [
 ]
 
 
+@pytest.mark.parametrize("for_good", [False, True])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("single_text", [False, True])
 @pytest.mark.parametrize("outcome", EVERY, ids=lambda o: f"{o.kind}-{o.refusal}-{o.pause}")
-def test_every_outcome_has_one_decision(outcome: Outcome, single_text: bool, last: bool) -> None:
-    decision = decide(outcome, size=SIZE, segments=SEGMENTS, price=PRICE, single_text=single_text, last_attempt=last)
-    assert decision == expected(outcome, single_text=single_text, last=last)
+def test_every_outcome_has_one_decision(outcome: Outcome, single_text: bool, last: bool, for_good: bool) -> None:
+    decision = decide(
+        outcome,
+        size=SIZE,
+        segments=SEGMENTS,
+        price=PRICE,
+        single_text=single_text,
+        last_attempt=last,
+        throttled_for_good=for_good,
+    )
+    assert decision == expected(outcome, single_text=single_text, last=last, for_good=for_good)
 
 
 @pytest.mark.parametrize("outcome", EVERY, ids=lambda o: f"{o.kind}-{o.refusal}-{o.pause}")

@@ -14,7 +14,7 @@ import pytest
 from engine.dispatch.pool import PoolEnd
 from engine.journal.store import SqlJournal
 from engine.model import Outcome
-from tests.dispatch.house import DOUBT, NOT_SENT, THROTTLED, Call, Gateway, Run, accepted
+from tests.dispatch.house import DOUBT, NOT_SENT, THROTTLED, Call, Gateway, Run, accepted, crowded
 from tests.dispatch.virtual import VirtualLoop
 from tests.journal.stores import SqlitePlace, outcomes, planned, states
 
@@ -121,11 +121,14 @@ def power_cut(loop: SteppedLoop, run: Run, task: asyncio.Task[PoolEnd], aside: P
     run.sure_then = dict(run.gateway.answer.sure)
 
 
-async def interrupted(place: SqlitePlace, vendor: Vendor, interrupt: Interrupt, step: int, aside: Path) -> bool:
+async def interrupted(
+    place: SqlitePlace, vendor: Vendor, interrupt: Interrupt, step: int, aside: Path, ahead: bool
+) -> bool:
     """Run a pool and interrupt it at this step. Returns whether there was such a step."""
     loop = asyncio.get_running_loop()
     async with place.open() as journal:
-        run = Run(journal, Gateway(place, vendor), 1, in_flight=2, grace_s=1)
+        lane = crowded(in_flight=2) if ahead else None
+        run = Run(journal, Gateway(place, vendor), 1, in_flight=2, grace_s=1, lane=lane)
         vendor.run = run
         task = run.start()
         loop.at, loop.then = loop.turn + step, lambda: interrupt(loop, run, task, aside)
@@ -170,9 +173,10 @@ async def resumed(journal: SqlJournal, place: SqlitePlace, vendor: Vendor) -> No
     assert await Run(journal, Gateway(place, vendor), 1, in_flight=2).to_its_end() == PoolEnd()
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["each with its slot", "intents ahead"])
 @pytest.mark.parametrize("interrupt", [cancel, cancel_twice, stop, stop_now, power_cut], ids=lambda i: i.__name__)
 def test_a_run_interrupted_at_any_step_loses_and_doubles_nothing(
-    tmp_path: Path, template: Path, interrupt: Interrupt
+    tmp_path: Path, template: Path, interrupt: Interrupt, ahead: bool
 ) -> None:
     with asyncio.Runner(loop_factory=SteppedLoop) as runner:
         step, was = 0, True
@@ -180,7 +184,7 @@ def test_a_run_interrupted_at_any_step_loses_and_doubles_nothing(
             step += 1
             vendor = Vendor()
             place, aside = copy(template, tmp_path / str(step)), tmp_path / f"{step} aside"
-            was = runner.run(interrupted(place, vendor, interrupt, step, aside))
+            was = runner.run(interrupted(place, vendor, interrupt, step, aside, ahead))
             if interrupt is power_cut and was:
                 vendor.taken, vendor.sure = vendor.run.taken_then, vendor.run.sure_then
                 place = SqlitePlace(aside)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.dispatch.pacing import GUARD_S, Pace, WindowLog, numbers_that_fit
+from engine.dispatch.pacing import GUARD_S, Pace, Turn, numbers_that_fit
+from engine.dispatch.windows import WindowLog
 from tests.dispatch import virtual
 
 Left = list[tuple[float, int]]  # when, how many numbers
@@ -113,6 +114,12 @@ def paced(
     )
 
 
+async def admitted(pace: Pace, numbers: int) -> Turn:
+    turn = await pace.admit(numbers)
+    assert turn is not None
+    return turn
+
+
 async def send(
     pace: Pace,
     sizes: Iterable[int],
@@ -127,9 +134,10 @@ async def send(
 
     async def work() -> None:
         for number, size in batches:
-            await pace.admit(size)
+            turn = await admitted(pace, size)
             await asyncio.sleep(intent_s(number))
-            await pace.gate(size)
+            await turn.gate(size)
+            turn.close()
             left.append((clock(), size))
             await asyncio.sleep(answer_s)
 
@@ -225,8 +233,10 @@ def test_first_come_first_served_whatever_the_size() -> None:
         pace, order = paced(numbers=100), []
 
         async def one(name: int, size: int) -> None:
-            await pace.admit(size)
+            turn = await admitted(pace, size)
             order.append(name)
+            await turn.gate(size)
+            turn.close()
 
         async with asyncio.TaskGroup() as group:
             for name, size in enumerate([90, 100, 1, 50, 1, 100, 1]):
@@ -254,13 +264,14 @@ def pending(per_second: float, stalls: Sequence[int], count: int = 60) -> tuple[
         async def work() -> None:
             nonlocal between
             for number in batches:
-                await pace.admit(1)
+                turn = await admitted(pace, 1)
                 between += 1
                 async with disk:  # one writer
                     await asyncio.sleep(STALL_S if number in stalls else 0.002)
                 durable_s = virtual.now()
                 crowd.append(between)
-                await pace.gate(1)
+                await turn.gate(1)
+                turn.close()
                 left.append((virtual.now(), 1))
                 stood[number] = left[-1][0] - durable_s
                 between -= 1
@@ -279,6 +290,167 @@ def test_after_a_stalled_disk_the_intents_do_not_stay_ahead_of_the_pace() -> Non
     assert most_in_a_window(left, 1 + GUARD_S - 1e-9) == 1
     assert max(stood[40:]) < 1.1  # at most one stands at the gate long after the disk recovered
     assert max(crowd[45:]) <= 2
+
+
+# ── at the gateway's clock ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("guard_s", [GUARD_S, 0.1, 0.5])
+@pytest.mark.parametrize("per_second", [1, 7, 100, 2_000])
+def test_jitter_of_the_network_up_to_the_guard_exceeds_no_window(per_second: int, guard_s: float) -> None:
+    """Each request arrives up to half a guard sooner or later than the latency says; early ones overtake late ones."""
+    chance = random.Random(per_second)
+    count = max(12, int(per_second * 3))
+
+    async def main() -> Left:
+        pace = Pace(
+            requests_per_second=per_second, numbers_per_second=0, window_s=1, clock=virtual.now, guard_s=guard_s
+        )
+        return await send(pace, [1] * count, workers=64, answer_s=0.01)
+
+    left = virtual.run(main())
+    arrived = sorted((at + 0.05 + chance.choice([-1, 1]) * (guard_s / 2 - 1e-9), n) for at, n in left)
+    assert most_in_a_window(arrived, 1 - 1e-9) <= per_second
+    assert use(left, per_second) >= 0.98 / (1 + guard_s)
+
+
+@pytest.mark.parametrize("per_second", [300, 1_000, 5_000])
+def test_a_high_limit_is_used_and_kept(per_second: int) -> None:
+    chance = random.Random(per_second)
+    count = per_second * 4
+
+    async def main() -> Left:
+        jitter = [chance.expovariate(1 / 0.002) for _ in range(count)]
+        workers = int(per_second * 0.012 * 1.5)
+        return await send(
+            paced(requests=per_second), [1] * count, workers=workers, intent_s=jitter.__getitem__, answer_s=0.01
+        )
+
+    left = virtual.run(main())
+    assert most_in_a_window(left, 1 + GUARD_S - 1e-9) <= per_second
+    assert use(left, per_second) >= 0.97
+    assert most_in_a_window(left, 0.1) <= 0.2 * per_second  # spread, from the first moment on
+
+
+# ── changed while it is used ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_wider_guard_holds_from_the_next_request_on() -> None:
+    async def main() -> Left:
+        pace = paced(requests=50)
+        asyncio.get_running_loop().call_later(2.0, pace.widen, 0.3)
+        return await send(pace, [1] * 300)
+
+    left = virtual.run(main())
+    late = [(at, n) for at, n in left if at >= 2.0]
+    assert most_in_a_window(left, 1 + GUARD_S - 1e-9) <= 50
+    assert most_in_a_window(late, 1.3 - 1e-9) <= 50
+    assert use(late, 50) == pytest.approx(1 / 1.3, rel=0.03)
+
+
+@pytest.mark.parametrize(("before", "after"), [(50, 10), (10, 50), (500, 20), (20, 500), (1, 0.5), (0.5, 5), (0, 20)])
+def test_another_limit_holds_from_the_next_request_on_and_across_the_change_the_lower_one(
+    before: float, after: float
+) -> None:
+    async def main() -> Left:
+        pace = paced(requests=before)
+        change = {"requests_per_second": after, "numbers_per_second": 0}
+        asyncio.get_running_loop().call_later(3.0, lambda: pace.change(**change))
+        return await send(pace, [1] * int(4 * (before or 1_400) + 6 * after + 10), answer_s=0.01)
+
+    left = virtual.run(main())
+    times = [at for at, _ in left]
+    for at in times:
+        begin = at - 1
+        inside = sum(begin < other <= at for other in times)
+        limits = [limit for limit, touched in ((before, begin < 3.0), (after, at > 3.0)) if touched and limit]
+        assert inside <= max(1, min(limits, default=10_000))
+    late = [(at, 1) for at in times if at >= 4.5]
+    assert use(late, after) >= 0.9
+
+
+def test_numbers_that_were_lowered_hold_too() -> None:
+    async def main() -> Left:
+        pace = paced(numbers=1_000)
+        change = {"requests_per_second": 0, "numbers_per_second": 200}
+        asyncio.get_running_loop().call_later(2.0, lambda: pace.change(**change))
+        return await send(pace, [50] * 80)
+
+    left = virtual.run(main())
+    assert most_in_a_window([(at, n) for at, n in left if at > 2.0], 1 + GUARD_S - 1e-9, lambda size: size) <= 200
+    assert max(sum(n for at, n in left if end - 1 < at <= end) for end, _ in left if end > 2.0) <= 200
+
+
+def test_whoever_stands_at_the_gate_when_the_pace_is_lowered_goes_back() -> None:
+    async def main() -> None:
+        pace = paced(requests=100)
+        turns = [await admitted(pace, 1) for _ in range(4)]
+        pace.change(requests_per_second=0.1, numbers_per_second=0)
+        assert [await turn.gate(1) for turn in turns] == [0.0, None, None, None]
+        for turn in turns:
+            turn.close()
+        began = virtual.now()
+        await (await admitted(pace, 1)).gate(1)
+        assert virtual.now() - began >= 9.9
+
+    virtual.run(main())
+
+
+def test_who_did_not_leave_gives_its_place_back() -> None:
+    async def main() -> None:
+        pace = paced(requests=1)
+        for _ in range(5):
+            (await admitted(pace, 1)).close()
+        assert await (await admitted(pace, 1)).gate(1) == 0.0
+        assert virtual.now() < 0.1
+
+    virtual.run(main())
+
+
+def test_whoever_is_cancelled_while_waiting_keeps_no_place() -> None:
+    async def main() -> Left:
+        pace = paced(requests=10)
+        tasks = [asyncio.create_task(pace.admit(1)) for _ in range(30)]
+        await asyncio.sleep(0.5)
+        for task in tasks:
+            if task.done():
+                turn = task.result()
+                assert turn is not None
+                turn.close()
+            task.cancel()
+        await asyncio.wait(tasks)
+        await asyncio.sleep(2)
+        return await send(pace, [1] * 30)
+
+    left = virtual.run(main())
+    assert len(left) == 30
+    assert use(left, 10) >= 0.95
+
+
+def test_nobody_leaves_before_the_gateway_said_and_who_stops_meanwhile_goes_home() -> None:
+    async def main() -> None:
+        pace, stopped = paced(requests=100), asyncio.Event()
+        pace.wait_until(60.0)
+        mine = asyncio.create_task(pace.admit(1, unless=stopped))
+        other = asyncio.create_task(pace.admit(1))
+        await asyncio.sleep(5)
+        stopped.set()
+        pace.let_go()
+        assert await mine is None
+        assert await other is not None
+        assert virtual.now() == pytest.approx(60.0, abs=0.01)
+
+    virtual.run(main())
+
+
+def test_a_slower_pace_is_kept_within_the_limits() -> None:
+    async def main() -> Left:
+        pace = paced(requests=100)
+        pace.slow_to(7.5)
+        return await send(pace, [1] * 60)
+
+    left = virtual.run(main())
+    assert use(left, 7.5) == pytest.approx(1, rel=0.05)
 
 
 # ── in real time ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from engine.dispatch.pacing import Pace
+from engine.dispatch.pacing import Pace, Turn
 from engine.dispatch.pool import INTENT_GOOD_FOR_S, LEASE_S, PoolEnd
 from engine.dispatch.retry import RetryPolicy
 from engine.errors import ClaimLost, JournalError
@@ -79,11 +79,11 @@ async def test_each_batch_carries_its_own_text(place: SqlitePlace, journal: SqlJ
     texts = [TEXT, Message(content="second", units=6, segments=2)]
     campaign_id = await journal.begin_campaign(draft(messages=texts))
     one, two = batches(2, 3)
-    await journal.add_plan(campaign_id, [one, replace(two, message=2)], [])
+    await journal.add_plan(campaign_id, [one, two._replace(message=2)], [])
     await journal.publish_campaign(campaign_id, totals(2, 3))
     run = Run(journal, Gateway(place), campaign_id, messages=texts)
     await run.to_its_end()
-    assert [(call.seq, call.message) for call in run.gateway.calls] == [(1, 1), (2, 2)]
+    assert [(call.seq, call.message) for call in run.gateway.calls] == [(1, TEXT), (2, texts[1])]
     assert (await journal.counts(campaign_id)).charged == Decimal(2 + 3 * 2)
 
 
@@ -312,7 +312,7 @@ async def test_a_campaign_of_several_texts_goes_on_without_the_refused_one(
 ) -> None:
     texts = [Message(content=str(n), units=1, segments=1) for n in range(9)]
     campaign_id = await journal.begin_campaign(draft(messages=texts))
-    await journal.add_plan(campaign_id, [replace(b, message=b.seq) for b in batches(*[1] * 9)], [])
+    await journal.add_plan(campaign_id, [b._replace(message=b.seq) for b in batches(*[1] * 9)], [])
     await journal.publish_campaign(campaign_id, totals(*[1] * 9))
     run = Run(journal, Gateway(place), campaign_id, messages=texts)
     run.gateway.answer = lambda call: accepted(1) if call.seq == 4 else refused(RefusalKind.CONTENT)
@@ -538,9 +538,9 @@ class Sleepy(Pace):
         super().__init__(requests_per_second=0, numbers_per_second=0, window_s=1, clock=lambda: 0.0)
         self._sleep = sleep
 
-    async def gate(self, numbers: int) -> float:
+    async def gate(self, turn: Turn) -> float | None:
         self._sleep()
-        return 0.0
+        return await super().gate(turn)
 
 
 @pytest.mark.parametrize("slept_s", [INTENT_GOOD_FOR_S + 0.1, LEASE_S + 1, 8 * 3600])

@@ -168,7 +168,7 @@ async def test_with_nothing_in_doubt_settle_is_done_and_asks_the_gateway_nothing
 
 async def test_what_a_killed_run_left_in_doubt_settles_itself_at_the_next_start(tmp_path: Path) -> None:
     async with housed(tmp_path, {}) as house:
-        killed = await ended(await house.begin_sending(crash="kill:request written:3"))
+        killed = await ended(await house.begin_sending(crash="kill:request written:1"))
         assert killed.code == -9
         house.check_laws(at_rest=False)
         end = await ended(await house.start("run", "spring"))
