@@ -1,12 +1,13 @@
 # make demo  installs into .venv and runs the main job on loopback.
 # make test  installs what the tests need and runs lint, types, layers and tests.
+# make kill-table kills consumers and brokers of queues, with ten seeds, and prints a table.
 # make soak  sends under every fault of the gateway, with twenty seeds, and prints a table.
 # make bench measures the engine against the scripts people write by hand.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-laws test-others soak bench lock clean
+.PHONY: demo test test-laws test-others soak kill-table bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
@@ -21,11 +22,14 @@ test: .venv/installed-test
 test-laws: .venv/installed-test
 	$(BIN)/pytest tests/laws -p no:cacheprovider
 
-test-others: .venv/installed-test
+test-others: .venv/installed-test brokers
 	$(BIN)/pytest --ignore tests/laws
 
 soak: .venv/installed-test
 	$(BIN)/python -m tests.laws.soak
+
+kill-table: .venv/installed-test brokers
+	$(BIN)/python -m tests.queues.kill_table
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks
@@ -37,6 +41,11 @@ bench: .venv/installed-bench
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
+
+# RabbitMQ comes from the system. Where it cannot be installed its tests are skipped, and say so.
+.PHONY: brokers
+brokers:
+	@sh tests/queues/install_rabbitmq.sh
 
 .venv/installed-test: .venv/installed requirements-test.lock
 	$(PIP) install --require-hashes -r requirements-test.lock

@@ -1,0 +1,113 @@
+"""`consume`: send what a queue brings."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from typing import Any
+
+from engine.cli import out, pages
+from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
+from engine.cli.exits import AGAIN, OK, code_of_summary
+from engine.cli.progress import showing
+from engine.cli.words import Common, Order
+from engine.consuming import Consumed, ConsumeOrder
+from engine.live import Live
+from engine.queues import Address, Source, Terms, open_source
+from engine.queues.source import parse_address
+from engine.runtime import Engine, run_in_loop
+from engine.settings import Settings
+
+
+def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: str) -> int:
+    """Consume until a signal, a reason to pause, or, once, until the queue is empty."""
+    settings = _settings(common, order)
+    address, password = _found(settings, source)
+    queue = _opened(settings, address, password)
+    wanted = ConsumeOrder(
+        name=address.path[-1] if "://" in source else source,
+        linger_s=settings.consume.linger_ms / 1000,
+        backlog=settings.consume.backlog,
+        idle_s=settings.consume.idle_s,
+        outcomes=outcomes,
+        once=once,
+        signature=order.signature,
+        opt_out=order.opt_out,
+    )
+    live = _announcing(Live(), common)
+
+    async def main() -> int:
+        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+            out.tell(common, f"Consuming {queue.name}; {'ends when it is empty' if once else 'Ctrl-C ends it'}.\n")
+            with showing(live, _is_lively(common)):
+                done = await engine.consume(queue, wanted, live=live, stop=stop)
+        if common.json:
+            out.data(_as_json(queue.name, done))
+        elif not common.quiet:
+            out.page(_page(queue.name, done, _same_journal(common)))
+        return _code(done, caught)
+
+    return run_in_loop(main())
+
+
+def _found(settings: Settings, source: str) -> tuple[Address, str]:
+    """The address and the password, from the settings where `source` is a name there."""
+    if "://" in source:
+        return parse_address(source), ""
+    queue = settings.for_queue(source)
+    return parse_address(queue.url), queue.reveal_password()
+
+
+def _opened(settings: Settings, address: Address, password: str) -> Source:
+    # The same name after a restart, and another one for another journal: what was handed to it is handed to it again.
+    journal = hashlib.sha256(str(settings.journal_path).encode()).hexdigest()[:8]
+    return open_source(
+        address,
+        Terms(
+            consumer=f"xinshi-{socket.gethostname()}-{journal}",
+            password=password,
+            ahead=settings.consume.ahead,
+            idle_s=settings.consume.idle_s,
+            connect_s=settings.timeouts.connect_s,
+            answer_s=settings.timeouts.answer_s,
+        ),
+    )
+
+
+def _code(done: Consumed, caught: list[int]) -> int:
+    if caught:
+        return 128 + caught[0]
+    if done.end.reason is not None:
+        return AGAIN
+    worst = {code_of_summary(campaign) for campaign in done.campaigns}
+    return max(worst, default=OK)  # paused before doubts, doubts before refusals
+
+
+def _as_json(name: str, done: Consumed) -> dict[str, Any]:
+    counted = done.counted
+    return {
+        "schema": 1,
+        "queue": name,
+        "reason": None if done.end.reason is None else done.end.reason.value,
+        "messages": {"taken": counted.taken, "redelivered": counted.redelivered, "dead": counted.dead},
+        "outcomes": counted.told,
+        "campaigns": [campaign.as_json() for campaign in done.campaigns],
+    }
+
+
+def _page(name: str, done: Consumed, words: list[str]) -> str:
+    counted = done.counted
+    lines: list[pages.Line] = [
+        ("queue", name, ""),
+        ("messages", counted.taken, ""),
+    ]
+    if counted.redelivered:
+        lines.append(("known already", counted.redelivered, "handed over again by the broker, not sent again"))
+    if counted.dead:
+        lines.append(("dead letters", counted.dead, "could not be sent; the reason stands beside each"))
+    if counted.told:
+        lines.append(("outcomes told", counted.told, ""))
+    if done.end.reason is not None:
+        lines.append(("ended", done.end.detail or done.end.reason.value, "the same command goes on"))
+    summaries = "".join("\n" + pages.summary_page(campaign, words=words) for campaign in done.campaigns)
+    return pages.grid(lines) + summaries
