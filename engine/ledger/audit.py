@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
-from engine.journal.port import AttemptRow, AuditView, SettledBy
+from engine.journal.port import AttemptRow, AuditView, BatchRow, OptOutSpan, SettledBy
 from engine.ledger.doubles import BY, doubles, masked
 from engine.ledger.evidence import amount
 from engine.ledger.reckoning import Reckoning, Unexplained
@@ -24,6 +24,8 @@ _NEIGHBOURS = 6  # answered batches around one without reports
 _NEIGHBOURS_TOLD = 3  # of which so many must have theirs
 
 _HANDED_OVER = (BatchState.ACCEPTED, BatchState.REFUSED, BatchState.IN_DOUBT, BatchState.SUBMITTING)
+# Over and done without the gateway having taken anybody: such a number may come into the campaign again with another list.
+_LET_GO = (BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT)
 _MAY_BE_TAKEN = (BatchState.ACCEPTED, BatchState.IN_DOUBT, BatchState.SUBMITTING)
 
 
@@ -88,14 +90,16 @@ def audit(
             _conservation(view),
             f"{view.rows:,} rows and {view.extra:,} second numbers, all accounted for",
         ),
-        (Law.ONCE, _once(view), f"{sum(b.size for b in view.batches):,} recipients, each in one batch"),
+        (Law.ONCE, _once(view), f"{_held(view):,} recipients, each in one batch"),
         (Law.INTENT_FIRST, _intent_first(view), f"{len(view.attempts):,} attempts, each written down before it began"),
         (Law.COVERED, _covered(view, truth), _covered_words(view, truth)),
         (Law.POINTS, _points(view, reckoning, exclusive, truth), _points_words(reckoning, exclusive)),
         (Law.EVIDENCE, _evidence(view), _evidence_words(view)),
         (Law.OPT_OUTS, _opt_outs(view), f"{len(view.opt_outs):,} opt-outs, none sent to afterwards"),
     )
-    return [_finding(law, list(problems), fine) for law, problems, fine in checks]
+    since = view.forgotten_at
+    gone = "" if since is None else f" (numbers and texts forgotten on {since:%Y-%m-%d}: by counts)"
+    return [_finding(law, list(problems), fine + gone) for law, problems, fine in checks]
 
 
 def _finding(law: Law, problems: list[str], fine: str) -> Finding:
@@ -106,19 +110,23 @@ def _finding(law: Law, problems: list[str], fine: str) -> Finding:
 
 
 def _conservation(view: AuditView) -> Iterator[str]:
-    held = sum(batch.size for batch in view.batches if batch.state is not BatchState.SPLIT)
-    buckets = held + len(view.excluded_lines)
+    buckets = _held(view) + len(view.excluded_lines)
     if buckets != view.rows + view.extra:
         missing = view.rows + view.extra - buckets
         yield f"{view.rows + view.extra:,} rows came in and {buckets:,} are in buckets: {abs(missing):,} {'lost' if missing > 0 else 'too many'}"
         if lines := _lines_without_bucket(view):
             yield f"no bucket holds line {', '.join(map(named_line, lines[:_SHOWN]))}"
-    for batch in view.batches:
+    for batch in view.batches if view.forgotten_at is None else ():
         if not batch.size == len(batch.mobiles) == len(batch.lines):
             yield (
                 f"batch {batch.seq} says {batch.size} recipients and holds {len(batch.mobiles)} numbers "
                 f"from {len(batch.lines)} lines"
             )
+
+
+def _held(view: AuditView) -> int:
+    """Recipients in batches. Those of a split one stand in its parts."""
+    return sum(batch.size for batch in view.batches if batch.state is not BatchState.SPLIT)
 
 
 def _lines_without_bucket(view: AuditView) -> list[int]:
@@ -136,10 +144,10 @@ def _lines_without_bucket(view: AuditView) -> list[int]:
 def _once(view: AuditView) -> Iterator[str]:
     where: dict[str, int] = {}
     for batch in view.batches:
-        if batch.state in (BatchState.SPLIT, BatchState.CANCELLED, BatchState.EXPIRED):
+        if batch.state in _LET_GO:
             continue
-        for mobile in batch.mobiles:
-            if (other := where.setdefault(mobile, batch.seq)) != batch.seq:
+        for mobile, unit in zip(batch.mobiles, _units(view, batch), strict=False):  # conservation tells of the lengths
+            if (other := where.setdefault(unit, batch.seq)) != batch.seq:
                 yield f"{masked(mobile)} is in batch {other} and in batch {batch.seq}"
         for mobile, times in Counter(batch.mobiles).items() if len(set(batch.mobiles)) < len(batch.mobiles) else ():
             if times > 1:
@@ -155,6 +163,17 @@ def _once(view: AuditView) -> Iterator[str]:
                 f" task id {row.task_id}"
             )
     yield from doubles(view)
+
+
+def _units(view: AuditView, batch: BatchRow) -> list[str]:
+    """What must not happen twice, for each recipient: the number; of a queue, the number in its message.
+
+    Two different notices to one customer are legitimate.
+    """
+    if view.notices is None:
+        return batch.mobiles
+    came_with = [view.notices.get(line, f"line {line}") for line in batch.lines]
+    return [f"{mobile} {notice_id}" for mobile, notice_id in zip(batch.mobiles, came_with, strict=False)]
 
 
 def _surely_not_taken(attempt: AttemptRow) -> bool:
@@ -218,6 +237,8 @@ def _has_proof(attempt: AttemptRow) -> bool:
 def _against(truth: Mapping[str, int], view: AuditView, attempts: Mapping[int, list[AttemptRow]]) -> Iterator[str]:
     """Compare with what the gateway accepted, less what other campaigns of the account sent to the same people."""
     others = Counter(mobile for joined in view.elsewhere for mobile in joined.split(","))
+    came_again = _came_again(view)
+    elsewhere_here = _in_other_batches(view, attempts)
     for batch in view.batches:
         if batch.state is BatchState.SPLIT:
             continue
@@ -225,12 +246,13 @@ def _against(truth: Mapping[str, int], view: AuditView, attempts: Mapping[int, l
         omitted = set() if last is None else set(last.omitted)
         absent = []
         for mobile in batch.mobiles:
-            times = truth.get(mobile, 0) - others[mobile]
+            own = batch.state in _MAY_BE_TAKEN and mobile not in omitted
+            times = truth.get(mobile, 0) - others[mobile] - max(0, elsewhere_here[mobile] - own)
             if times > 1:
                 yield f"the gateway accepted {masked(mobile)} {times} times (batch {batch.seq})"
             if times > 0 and mobile in omitted:
                 yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, who had opted out and was left out here"
-            elif times > 0 and batch.state not in _MAY_BE_TAKEN:
+            elif times > 0 and batch.state not in _MAY_BE_TAKEN and mobile not in came_again:
                 yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, which is {batch.state.value} here"
             if mobile not in truth and mobile not in omitted:
                 absent.append(mobile)
@@ -239,6 +261,26 @@ def _against(truth: Mapping[str, int], view: AuditView, attempts: Mapping[int, l
                 f"{len(absent):,} of the {last.size:,} numbers of batch {batch.seq} are accepted here and not at the gateway,"
                 f" {masked(absent[0])} the first{_by_evidence(last)}"
             )
+
+
+def _in_other_batches(view: AuditView, attempts: Mapping[int, list[AttemptRow]]) -> Counter[str]:
+    """How many batches of a queue's campaign carry each number: each of them another notice. Of lists nothing: one is enough."""
+    held: Counter[str] = Counter()
+    for batch in view.batches if view.notices is not None else ():
+        if batch.state in _MAY_BE_TAKEN:
+            omitted = attempts[batch.seq][-1].omitted if attempts.get(batch.seq) else ()
+            held.update(mobile for mobile in batch.mobiles if mobile not in omitted)
+    return held
+
+
+def _came_again(view: AuditView) -> set[str]:
+    """Who stands in a batch that was let go, and in one that the gateway may have taken."""
+    let_go = {mobile for batch in view.batches if batch.state in _LET_GO for mobile in batch.mobiles}
+    if not let_go:
+        return set()
+    return {
+        mobile for batch in view.batches if batch.state in _MAY_BE_TAKEN for mobile in batch.mobiles if mobile in let_go
+    }
 
 
 def _may_be_absent(attempt: AttemptRow) -> int:
@@ -346,14 +388,15 @@ def _evidence_words(view: AuditView) -> str:
 
 
 def _opt_outs(view: AuditView) -> Iterator[str]:
-    spans = {span.mobile: span for span in view.opt_outs}
+    spans: dict[str, list[OptOutSpan]] = {}
+    for span in view.opt_outs:  # one from the account, and perhaps one from every account
+        spans.setdefault(span.mobile, []).append(span)
     if not spans:
         return
     attempts = _by_batch(view)
     for batch in view.batches:
         for mobile in spans.keys() & set(batch.mobiles):
-            span = spans[mobile]
-            for row in attempts.get(batch.seq, []):
+            for span, row in product(spans[mobile], attempts.get(batch.seq, [])):
                 was_out = span.at < row.started_at and (span.removed_at is None or span.removed_at > row.started_at)
                 if was_out and mobile not in row.omitted:
                     yield (

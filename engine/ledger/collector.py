@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from engine.ledger.points import ZERO
+from engine.ledger.price import SeenPrice
 from engine.model import BatchState, Outcome
 
 
@@ -33,6 +34,7 @@ class Collector:
         self._requests = self._tasks = self._shortfall = 0
         self._charged = ZERO
         self._lowest: Decimal | None = None
+        self._seen = SeenPrice()
 
     def note(self, outcome: Outcome, *, size: int, then: BatchState, charge: Decimal | None) -> None:
         """One attempt of `size` numbers came to its end."""
@@ -45,8 +47,21 @@ class Collector:
         if outcome.success_counts is not None:
             self._shortfall += max(0, size - outcome.success_counts)
         if outcome.remaining is not None:
+            self._seen.note(charge or ZERO, outcome.remaining)
             # Answers overtake each other; the smallest balance is the newest.
             self._lowest = outcome.remaining if self._lowest is None else min(self._lowest, outcome.remaining)
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """Points really charged for a point expected, as the answers tell; None: they do not (yet)."""
+        return self._seen.ratio
+
+    def leaves(self, recipients: int) -> Decimal | None:
+        """The points that will be left when so many more were sent to, at what they cost so far; None: nobody can tell."""
+        now, accepted = self._lowest, self._recipients[BatchState.ACCEPTED]
+        if now is None or not accepted:
+            return None
+        return now - (recipients * self._charged * (self.ratio or 1) / accepted).quantize(Decimal(1))
 
     def note_settled(self, size: int, *, taken: bool, charge: Decimal | None) -> None:
         """A doubt of `size` numbers has ended; not taken, they will be sent again. It may be older than this run."""

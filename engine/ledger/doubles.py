@@ -33,7 +33,7 @@ def _under_two_ids(view: AuditView) -> Iterator[str]:
     twice: list[tuple[str, TaskReports, TaskReports]] = []
     for told in view.reports:
         for mobile in told.mobiles:
-            if (other := first.setdefault(mobile, told)).task_id != told.task_id:
+            if (other := first.setdefault(_unit(view, told, mobile), told)).task_id != told.task_id:
                 twice.append((mobile, other, told))
     if not twice:
         return
@@ -41,6 +41,11 @@ def _under_two_ids(view: AuditView) -> Iterator[str]:
     for mobile, one, other in twice:
         if mobile in ours:
             yield f"{masked(mobile)} is reported under two task ids: {_place(one)} and {_place(other)}"
+
+
+def _unit(view: AuditView, told: TaskReports, mobile: str) -> str:
+    """Of a queue another batch is another notice, which may go to the same person."""
+    return mobile if view.notices is None or told.attempt is None else f"{mobile} {told.attempt[0]}"
 
 
 def _place(told: TaskReports) -> str:

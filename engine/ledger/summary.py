@@ -42,6 +42,8 @@ class CampaignSummary:
     topped_up: Decimal
     intervals: tuple[Interval, ...]
     created_at: datetime
+    forgotten_at: datetime | None = None
+    account: str = ""  # the key of its login
 
     @property
     def adds_up(self) -> bool:
@@ -77,6 +79,7 @@ class CampaignSummary:
                 "remaining": number(self.remaining),
                 "unexplained": number(self.unexplained),
             },
+            **({"forgotten": self.forgotten_at.isoformat()} if self.forgotten_at else {}),
         }
 
 
@@ -120,6 +123,8 @@ def summarise(
         topped_up=points.topped_up,
         intervals=points.intervals,
         created_at=record.created_at,
+        forgotten_at=record.forgotten_at,
+        account=record.account,
     )
 
 
@@ -135,6 +140,8 @@ def _state(
     """`finished` is computed here and stored nowhere."""
     if record.stored_state is CampaignState.CANCELLED:
         return CampaignState.CANCELLED, ()
+    if record.grows and is_running and record.stored_state is CampaignState.RUNNING:
+        return CampaignState.RUNNING, ()  # whether it is finished, nobody knows
     left = {state for state, tally in counts.states.items() if tally.batches}
     if left.isdisjoint({BatchState.PLANNED, *_IN_FLIGHT}):
         if BatchState.IN_DOUBT in left:

@@ -1,0 +1,60 @@
+"""What a campaign must stay within at each submission: its hours, and the points that are to stay."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from engine.dispatch.decisions import charge_of
+from engine.dispatch.pool import PoolEnd
+from engine.dispatch.timetable import Timetable
+from engine.ledger.floor import Floor
+from engine.ledger.points import ZERO
+from engine.model import Claim, Outcome, OutcomeKind, PauseReason
+
+
+class Bounds:
+    """Asked by the pool before each intent, and again when the request is about to leave."""
+
+    def __init__(self, timetable: Timetable, floor: Floor | None, *, price: Decimal) -> None:
+        self._timetable, self._floor, self._price = timetable, floor, price
+        self._answered = asyncio.Event()
+
+    async def admit(self, claim: Claim) -> PoolEnd | None:
+        """Why this batch may not go; None: it may, and its cost is kept for it until `leave`.
+
+        Near the floor it waits for the answers under way, which tell how much is left.
+        """
+        while True:
+            if (closed := self.closed()) is not None:
+                return closed
+            if self._floor is None or self._floor.admit(self._cost(claim)):
+                return None
+            if not self._floor.may_tell_more:
+                return self._at_the_floor(claim, self._floor)
+            self._answered.clear()
+            await self._answered.wait()
+
+    def _at_the_floor(self, claim: Claim, floor: Floor) -> PoolEnd:
+        needed, left = self._cost(claim) * floor.ratio, max(ZERO, floor.left)
+        detail = f"the next batch costs {needed:,f} points; {floor.keep:,f} are to stay, and {left:,f} are above that"
+        return PoolEnd(reason=PauseReason.FLOOR, detail=detail)
+
+    def closed(self) -> PoolEnd | None:
+        """Why nothing may leave at this moment."""
+        if self._timetable.is_open:
+            return None
+        return PoolEnd(reason=PauseReason.WINDOW, detail=self._timetable.words())
+
+    def leave(self, claim: Claim, outcome: Outcome | None) -> None:
+        """What was admitted came to this; None: it never left."""
+        if self._floor is None:
+            return
+        charge = None
+        if outcome is not None and outcome.kind is OutcomeKind.ACCEPTED:
+            charge = charge_of(outcome, claim.size, claim.message.segments, self._price)
+        self._floor.leave(self._cost(claim), outcome, charge)
+        self._answered.set()
+
+    def _cost(self, claim: Claim) -> Decimal:
+        return claim.size * claim.message.segments * self._price

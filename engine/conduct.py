@@ -1,0 +1,152 @@
+"""What the operator says of when, how far and who first: from words to what the journal keeps with the campaign."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from decimal import Decimal
+
+from engine.dispatch.hours import Hours, read_moment, read_windows, zone_of
+from engine.dispatch.timetable import moment_words
+from engine.errors import PlanError, SendRefused
+from engine.journal.port import Conduct
+from engine.settings import Settings
+
+ANY_TIME, NOW, NEVER = "any", "now", "never"
+DELIVERED, WAIT_S = 0.8, 900.0
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600}
+_SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*[%％]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """The operator's words, given at the moment `at`. None, or no window: nothing was said of it."""
+
+    at: datetime
+    begin: str | None = None
+    windows: tuple[str, ...] = ()
+    expire: str | None = None
+    keep_points: Decimal | None = None
+    canary: int | None = None
+    canary_delivered: str | None = None
+    canary_wait: str | None = None
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether the operator decided something."""
+        return self != Wish(at=self.at)
+
+
+def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Conduct:
+    """What a campaign is sent under: as is said now, else as is stored, else as the settings say. Raises PlanError, SendRefused."""
+    before = stored or Conduct(windows=settings.hours.window, zone=settings.hours.timezone)
+    zone = zone_of(before.zone)
+    conduct = replace(
+        before,
+        not_before=_moment(wish.begin, NOW, before.not_before, wish, zone, "--at"),
+        windows=_windows(wish.windows) if wish.windows else before.windows,
+        expires_at=_moment(wish.expire, NEVER, before.expires_at, wish, zone, "--expire"),
+        keep_points=before.keep_points if wish.keep_points is None else wish.keep_points,
+    )
+    conduct = _with_canary(conduct, wish)
+    if conduct.canary and not settings.tracking.enabled:
+        raise PlanError(
+            "--canary waits for delivery reports, and tracking.enabled is false: another system reads them; leave --canary away"
+        )
+    return conduct
+
+
+def refuse_closed(conduct: Conduct, now: datetime) -> None:
+    """Raises SendRefused where a campaign can never begin."""
+    hours = hours_of(conduct)
+    if hours.opens_at(now) is None:
+        assert conduct.expires_at is not None
+        over = moment_words(conduct.expires_at, now, hours.zone)
+        raise SendRefused(
+            f"nothing was sent: it expires at {over}, and its hours do not begin before that; change --expire, --window or --at"
+        )
+
+
+def hours_of(conduct: Conduct) -> Hours:
+    """The hours as they are kept."""
+    return Hours(
+        not_before=conduct.not_before,
+        windows=read_windows(conduct.windows),
+        expires_at=conduct.expires_at,
+        zone=zone_of(conduct.zone),
+    )
+
+
+def keep_points(conduct: Conduct, settings: Settings) -> Decimal:
+    """Points that are to stay; 0: none."""
+    return settings.money.keep_points if conduct.keep_points is None else conduct.keep_points
+
+
+def signed(conduct: Conduct, settings: Settings) -> dict[str, str | int | float | None]:
+    """What a plan hash covers of it."""
+    hours = hours_of(conduct)
+    return {
+        "not_before": None if hours.not_before is None else hours.not_before.isoformat(),
+        "windows": ", ".join(sorted(map(str, hours.windows))),
+        "zone": conduct.zone if hours.windows else "",
+        "expires_at": None if hours.expires_at is None else hours.expires_at.isoformat(),
+        "keep_points": f"{keep_points(conduct, settings).normalize():f}",
+        "canary": conduct.canary,
+        "canary_delivered": conduct.canary_delivered,
+        "canary_wait_s": conduct.canary_wait_s,
+    }
+
+
+def _moment(
+    said: str | None, none: str, before: datetime | None, wish: Wish, zone: tzinfo, flag: str
+) -> datetime | None:
+    if said is None:
+        return before
+    if said.strip().lower() == none:
+        return None
+    try:
+        return read_moment(said, now=wish.at, zone=zone)
+    except PlanError as error:
+        raise PlanError(f"{flag}: {error}; {none!r} takes it back") from error
+
+
+def _windows(said: tuple[str, ...]) -> tuple[str, ...]:
+    if [each.strip().lower() for each in said] == [ANY_TIME]:
+        return ()
+    try:
+        read_windows(said)
+    except PlanError as error:
+        raise PlanError(f"--window: {error}; {ANY_TIME!r} alone takes them back") from error
+    return said
+
+
+def _with_canary(conduct: Conduct, wish: Wish) -> Conduct:
+    recipients = conduct.canary if wish.canary is None else wish.canary
+    if not recipients:
+        if wish.canary_delivered or wish.canary_wait:
+            raise PlanError("--canary-delivered and --canary-wait say nothing without --canary")
+        return replace(conduct, canary=0, canary_delivered=0.0, canary_wait_s=0.0)
+    return replace(
+        conduct,
+        canary=recipients,
+        canary_delivered=_share(wish.canary_delivered)
+        if wish.canary_delivered
+        else conduct.canary_delivered or DELIVERED,
+        canary_wait_s=_span_s(wish.canary_wait) if wish.canary_wait else conduct.canary_wait_s or WAIT_S,
+    )
+
+
+def _share(said: str) -> float:
+    found = _SHARE.fullmatch(said.strip())
+    if found is None or not 0 < float(found[1]) <= 100:
+        raise PlanError(f"--canary-delivered {said!r} is no share; write a percentage up to 100%, such as 80%")
+    return float(found[1]) / 100
+
+
+def _span_s(said: str) -> float:
+    found = _SPAN.fullmatch(said.strip().lower())
+    if found is None or float(found[1]) <= 0:
+        raise PlanError(f"--canary-wait {said!r} is no time; write for example 90s, 15m or 2h")
+    return float(found[1]) * _SECONDS[found[2]]

@@ -1,0 +1,42 @@
+"""What the gateway really charges, learned from how the balance falls between accepted answers. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from decimal import Decimal
+from itertools import pairwise
+
+KEPT = 64
+FEWEST = 3
+"""Neighbours on the balance line that must agree before a price is believed."""
+_LOOK_EVERY = 8
+
+
+class SeenPrice:
+    """Points really charged for a point expected. Answers in any order: side by side by what they left, they tile the balance."""
+
+    def __init__(self) -> None:
+        self._drops: deque[tuple[Decimal, Decimal]] = deque(maxlen=KEPT)
+        self._unseen = 0
+        self._ratio: Decimal | None = None
+
+    def note(self, charge: Decimal, remaining: Decimal) -> None:
+        """An accepted answer, expected to cost `charge`, left so much."""
+        if charge > 0:
+            self._drops.append((remaining, charge))
+            self._unseen += 1
+
+    @property
+    def ratio(self) -> Decimal | None:
+        """Most neighbours agree on it; None: too few answers, or something else moved the balance."""
+        if self._unseen >= _LOOK_EVERY or (self._ratio is None and self._unseen):
+            self._ratio, self._unseen = _agreed(sorted(self._drops, reverse=True)), 0
+        return self._ratio
+
+
+def _agreed(falling: list[tuple[Decimal, Decimal]]) -> Decimal | None:
+    ratios = Counter((above - below) / charge for (above, _), (below, charge) in pairwise(falling))
+    if not ratios:
+        return None
+    (ratio, times), *_ = ratios.most_common(1)
+    return ratio if ratio > 0 and times >= FEWEST and 2 * times > ratios.total() else None
