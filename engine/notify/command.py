@@ -1,0 +1,44 @@
+"""Starts a program of the operator's with a message on its standard input. No shell, no secrets in its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+
+from engine.errors import NotTold
+from engine.telemetry import mask
+
+_OURS = "XINSHI_"
+
+
+async def start(words: Sequence[str], message: bytes, *, timeout_s: float) -> None:
+    """Run it to its end. Raises NotTold: it cannot be started, takes too long (then it is killed), or does not exit with 0."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, env=environ, start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        raise NotTold(f"{words[0]} cannot be started: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, told = await process.communicate(message)
+    except TimeoutError as error:
+        raise NotTold(f"{words[0]} did not end within {timeout_s:g} s", may_help=True) from error
+    finally:
+        if process.returncode is None:
+            await _kill(process)
+    if process.returncode:
+        last = (told.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
+        raise NotTold(f"{words[0]} ended with code {process.returncode}: {mask(last)}".rstrip(": "), may_help=True)
+
+
+async def _kill(process: Process) -> None:
+    """End it with everything it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
