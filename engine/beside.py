@@ -14,6 +14,7 @@ from engine.clock import SteadyClock
 from engine.control import Order, Word, asked
 from engine.errors import (
     BadRecipient,
+    JournalBusy,
     JournalError,
     PlanError,
     SettingsError,
@@ -23,6 +24,7 @@ from engine.intake.numbers import normalise
 from engine.journal.lock import is_held
 from engine.journal.opening import open_journal, read_journal
 from engine.journal.port import (
+    EVERY_ACCOUNT,
     AttemptRow,
     AuditView,
     OptOut,
@@ -45,7 +47,7 @@ from engine.steering import Steering
 from engine.tracking import Barred
 
 ASSUME, TAKEN, NOT_TAKEN = "assume", "taken", "not-taken"
-OPT_OUT, OPT_IN = "opt_out", "opt_in"  # orders: account, source, reason, numbers…; account, numbers…
+OPT_OUT, OPT_IN = "opt_out", "opt_in"  # orders: account, source, reason, numbers…; account, reason, numbers…
 _IN_ONE_ORDER = 1_000  # numbers
 
 
@@ -189,12 +191,12 @@ def _spellings(number: str, mobile: str) -> list[str]:
     return [number, *plain, *(f"+86{way}" for way in plain), *(f"+86 {way}" for way in plain), f"86{mobile}"]
 
 
-async def order_owner(settings: Settings, verb: str, campaign: str) -> Word:
+async def order_owner(settings: Settings, verb: str, campaign: str, words: Sequence[str] = ()) -> Word:
     """Have an order carried out: by the process that owns the journal, or here when nobody does.
 
     Raises JournalBusy, JournalError, PlanError.
     """
-    order = Order(verb=verb, campaign=campaign)
+    order = Order(verb=verb, campaign=campaign, words=tuple(words))
     if (word := await asked(settings.journal_path, order)) is not None:
         return word
     _refuse_no_journal(settings.journal_path)
@@ -205,20 +207,41 @@ async def order_owner(settings: Settings, verb: str, campaign: str) -> Word:
         await journal.close()
 
 
+async def standing(settings: Settings, campaign: str) -> str:
+    """What the process that sends the campaign says of its pace now, in words; "" where none answers."""
+    try:
+        word = await asked(settings.journal_path, Order(verb="pace", campaign=campaign))
+    except JournalBusy:
+        return ""
+    return word.words if word is not None and word.done else ""
+
+
 async def opt_out(
-    settings: Settings, account_name: str, mobiles: Sequence[str], *, reason: str, source: OptOutSource
+    settings: Settings,
+    account_name: str,
+    mobiles: Sequence[str],
+    *,
+    reason: str,
+    source: OptOutSource,
+    everywhere: bool = False,
 ) -> int:
     """Record opt-outs, also while a campaign is being sent: no submission that starts later holds them.
 
-    Returns how many were not recorded already. Raises JournalBusy, JournalError, SettingsError.
+    `everywhere`: from every account. Returns how many were not recorded already. Raises JournalBusy, JournalError, SettingsError.
     """
     account = settings.for_account(account_name).account_key
-    return await _ordered(settings, OPT_OUT, [account, source.value, reason], mobiles)
+    return await _ordered(settings, OPT_OUT, [EVERY_ACCOUNT if everywhere else account, source.value, reason], mobiles)
 
 
-async def opt_in(settings: Settings, account_name: str, mobiles: Sequence[str]) -> int:
-    """Take opt-outs back. Returns how many there were. Raises JournalBusy, JournalError, SettingsError."""
-    return await _ordered(settings, OPT_IN, [settings.for_account(account_name).account_key], mobiles)
+async def opt_in(
+    settings: Settings, account_name: str, mobiles: Sequence[str], *, reason: str = "", everywhere: bool = False
+) -> int:
+    """Take opt-outs back, from the account or those from every account. Returns how many there were.
+
+    Raises JournalBusy, JournalError, SettingsError.
+    """
+    account = settings.for_account(account_name).account_key
+    return await _ordered(settings, OPT_IN, [EVERY_ACCOUNT if everywhere else account, reason], mobiles)
 
 
 async def opted_out(settings: Settings, account_name: str) -> list[OptOut]:
@@ -295,8 +318,11 @@ async def order_assumption(
 
 async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: datetime) -> Word:
     if order.verb == OPT_IN:
-        account, *mobiles = order.words
-        return Word(done=True, words=str(await journal.remove_opt_outs(account, mobiles, at=at)))
+        account, reason, *mobiles = order.words
+        removed = await journal.remove_opt_outs(account, mobiles, at=at, reason=reason)
+        still_out = await journal.opted_out_among(mobiles, account)  # from every account, where this was from one
+        barred.remove([mobile for mobile in mobiles if mobile not in still_out])  # only now, when it is durable
+        return Word(done=True, words=str(removed))
     account, source, reason, *mobiles = order.words
     barred.add(mobiles)
     new = [OptOut(mobile=mobile, at=at, reason=reason, source=OptOutSource(source)) for mobile in mobiles]

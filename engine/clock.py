@@ -27,6 +27,11 @@ def boot_id() -> str:
         return ""
 
 
+def wall_time() -> datetime:
+    """The time of the machine's clock, aware UTC. It may jump: somebody sets it."""
+    return datetime.now(UTC) + _OFF
+
+
 class SteadyClock:
     """Aware UTC times that never go back and never leap, whatever somebody does to the machine's clock meanwhile.
 

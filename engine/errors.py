@@ -8,6 +8,8 @@ EngineError
 ├ JournalError → JournalBusy (again soon) · ClaimLost (another owns it) · SchemaMismatch (newer than the program)
 ├ GatewayError                  .sent is no | maybe; the raw text kept
 │   → NotSent (never connected) · Refused (account, balance, content, request) · NoAnswer (cut: maybe) · BadAnswer (maybe)
+├ QueueError                    the broker of a queue cannot be reached, refuses, or broke off
+├ NotTold                       a notification could not be delivered; nothing else suffers from it
 └ LedgerError → BalanceTooLow
 
 Expected results are values (see `Outcome` in model.py); these are the surprises.
@@ -105,6 +107,18 @@ class NoAnswer(GatewayError):
 
 class BadAnswer(GatewayError):
     """An answer came that cannot be placed: HTML, empty, truncated, no known status word, no task id."""
+
+
+class QueueError(EngineError):
+    """The broker of a queue cannot be reached, refuses, or broke off. What it handed over and nobody acknowledged comes again."""
+
+
+class NotTold(EngineError):
+    """A notification could not be delivered on one of its ways. `may_help`: a later attempt may do better. Holds no address."""
+
+    def __init__(self, problem: str, *, may_help: bool = False) -> None:
+        self.may_help = may_help
+        super().__init__(problem)
 
 
 class LedgerError(EngineError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from engine.dispatch.retry import RetryPolicy, until_read
@@ -16,12 +18,15 @@ from engine.errors import (
 )
 from engine.gateway.http import HttpGateway, Timeouts
 from engine.gateway.profile import load_profile
+from engine.gateway.route import Route
 from engine.gateway.wire import Credentials, KeywordAnswer
 from engine.model import Balance
 from engine.settings import AccountSettings, Settings
 from engine.telemetry import hide
 
 Result = TypeVar("Result")
+MOST_IN_FLIGHT = 1_000
+"""Connections, as many as settings may ever allow: how many requests are under way is the lane's business."""
 
 
 class Gate:
@@ -30,8 +35,11 @@ class Gate:
     def __init__(self, settings: Settings, account: AccountSettings) -> None:
         self.settings, self.account = settings, account
         self.profile = load_profile(account.profile)
+        if settings.message.checkcontent:
+            self.profile = replace(self.profile, checkcontent=True)
         password = account.reveal_password()
         hide(password)
+        hide(account.reveal_proxy_password())
         self.http = HttpGateway(
             profile=self.profile,
             url=account.url,
@@ -41,8 +49,9 @@ class Gate:
                 answer_s=settings.timeouts.answer_s,
                 keepalive_s=settings.timeouts.keepalive_s,
             ),
-            in_flight=account.pace.in_flight,
+            in_flight=MOST_IN_FLIGHT,
             clock=_now,
+            route=_route_of(account),
         )
         self.retry = RetryPolicy(
             attempts=settings.retry.attempts, wait_s=settings.retry.wait_s, wait_max_s=settings.retry.wait_max_s
@@ -73,10 +82,24 @@ class Gate:
             return await until_read(read, self.retry, asyncio.sleep)
         except NotSent as error:  # "not sent" is said of messages; nobody asked for one here
             problem = error.problem.removeprefix("not sent: ")
-            raise NotSent(f"the gateway cannot be reached: {problem}; check account.url") from error
+            raise NotSent(
+                f"the gateway cannot be reached: {problem}; check account.url", http_status=error.http_status
+            ) from error
         except (NoAnswer, BadAnswer) as error:
             problem = f"no usable answer from the gateway: {error.problem}; check account.url and profile"
             raise type(error)(problem, raw=error.raw, http_status=error.http_status) from error
+
+
+def _route_of(account: AccountSettings) -> Route:
+    return Route(
+        proxy=account.proxy,
+        proxy_user=account.proxy_user,
+        proxy_password=account.reveal_proxy_password(),
+        tls_ca=Path(account.tls_ca) if account.tls_ca else None,
+        tls_cert=Path(account.tls_cert) if account.tls_cert else None,
+        tls_key=Path(account.tls_key) if account.tls_key else None,
+        source_address=account.source_address,
+    )
 
 
 def _now() -> datetime:

@@ -11,10 +11,12 @@ Points are Decimals, never floats. Times are aware UTC datetimes.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class BatchState(StrEnum):
@@ -57,6 +59,10 @@ class PauseReason(StrEnum):
     STOPPED = "stopped"  # the process was asked to stop
     JOURNAL = "journal"  # the journal could not be written
     LIMIT = "limit"  # only a part was released with --limit
+    WINDOW = "window"  # outside the hours in which the campaign may send
+    FLOOR = "floor"  # the points that are to stay would not
+    CANARY = "canary"  # too few of those who went first were delivered, or too few reports came
+    UNDELIVERED = "undelivered"  # too many of the last reports say undelivered
 
 
 class Exclusion(StrEnum):
@@ -73,6 +79,11 @@ class Exclusion(StrEnum):
     EXCLUDED_LIST = "excluded_list"  # the number is on a list that was given with --exclude
     NOT_ON_LIST = "not_on_list"  # lists were given with --only, and the number is on none of them
     MALFORMED = "malformed"  # the row has too many or too few cells, so the columns cannot be trusted
+    PLACEHOLDER = "placeholder"  # the text needs a cell that is blank in this row
+    UNSENDABLE = "unsendable"  # the row's text holds something that cannot go through the gateway
+    TOO_LONG = "too_long"  # the row's text is longer than the gateway takes
+    FORBIDDEN_VALUE = "forbidden_value"  # the gateway forbids the row's text because of a cell of it
+    TOO_OFTEN = "too_often"  # the number got as many messages lately as --max-per-number allows
 
 
 ALWAYS_SHOWN = (Exclusion.INVALID, Exclusion.DUPLICATE, Exclusion.OPTED_OUT, Exclusion.EMPTY)
@@ -94,7 +105,8 @@ class Chunk:
 
     `mobiles[i]` (11 ASCII digits, unique within the campaign) stands on physical line `lines[i]` (1-based, ascending).
     `rows` input rows were read, `extra` of their cells held a second number:
-    rows + extra == len(mobiles) + len(excluded).
+    rows + extra == len(mobiles) + len(excluded). `texts[i]` is what `mobiles[i]` gets; None: everybody gets the same.
+    `original` gives the cells of the row on a line of this chunk, as they stood.
     """
 
     rows: int
@@ -102,11 +114,12 @@ class Chunk:
     lines: list[int]
     extra: int = 0
     excluded: list[Excluded] = field(default_factory=list)
+    texts: list[Message] | None = None
+    original: Callable[[int], Sequence[str]] = field(default=lambda line: (), repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """The final text as it goes on the wire, signature and opt-out included.
+class Message(NamedTuple):
+    """The final text as it goes on the wire, signature and opt-out included. There may be millions: a tuple.
 
     `units` are UTF-16 code units, `segments` what the gateway bills per recipient. Source: gateway/protocol.md, Length.
     """
@@ -116,8 +129,7 @@ class Message:
     segments: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedBatch:
+class PlannedBatch(NamedTuple):
     """A batch as planning cuts it. `seq` counts from 1 in a campaign; `lines` is the compact form of its line numbers."""
 
     seq: int
@@ -195,6 +207,7 @@ class Claim:
     campaign_id: int
     seq: int
     message_id: int
+    message: Message  # what it says
     size: int
     mobiles: str
     attempts: int  # attempts made before this claim

@@ -107,6 +107,11 @@ class Cut:
     reached: tuple[ReachedSet, ...] = ()  # who was reached lately: counted, and left out who had `most_messages`
     most_messages: int | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether what was read ahead is what is wanted: all rows of all lists, without texts of their own."""
+        return not self.wording.names and not self.held and not self.left_aside and not self.first_list
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
@@ -327,9 +332,12 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
         only=only_lists,
     )
     _write(target, listing)
-    ahead = _ReadAhead(read_all(lists.list_files, seen=Seen()))
+    seen = Seen()
+    ahead = _ReadAhead(read_all(lists.list_files, seen=seen))
     ahead.until_told(source)
     cut: Count | Cut | Keep = _read(source)
+    if not isinstance(cut, Cut) or not cut.is_plain:
+        ahead.end()
     while isinstance(cut, Count):
         _write(target, _surveyed(lists.list_files, cut))
         cut = _read(source)
@@ -344,8 +352,10 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
     tally = PlanTally(cut.wording.message if isinstance(cut.wording, SameText) else None, price=cut.price)
     lately = Lately(cut.reached, most=cut.most_messages) if cut.reached else None
     screen = Screen(cut.opted_out, excluded=excluded, only=only if request.only else None, lately=lately)
-    seen = Seen(cut.held)
-    chunks = read_all(taken, seen=seen, texts=texts, first=cut.first_list)
+    chunks = ahead.goes_on()
+    if not cut.is_plain:
+        seen = Seen(cut.held)
+        chunks = read_all(taken, seen=seen, texts=texts, first=cut.first_list)
     with RejectsFile(cut.rejects, taken, first=cut.first_list) as rejects:
         for chunk in map(screen.sift, chunks):
             tally.add_chunk(chunk)
@@ -377,6 +387,11 @@ class _ReadAhead:
                 self._held.append(chunk)
         except IntakeError as error:
             self._failure = error
+
+    def end(self) -> None:
+        """Nobody wants it: let go of the list, and of the process that may load it."""
+        self._held.clear()
+        self._chunks = iter(())  # it goes with its last name
 
     def goes_on(self) -> Iterator[Chunk]:
         """What is held, given up piece by piece, and the rest. Raises IntakeError."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
+from engine.clock import wall_time
+from engine.conduct import Wish, decided, keep_points, signed
 from engine.dispatch.pacing import numbers_that_fit
 from engine.errors import (
     GatewayError,
@@ -18,35 +22,56 @@ from engine.errors import (
 )
 from engine.gate import Gate
 from engine.gateway.profile import Profile
+from engine.intake.columns import folded, placed
 from engine.intake.files import ListFile
 from engine.intake.given import STANDARD_INPUT
 from engine.intake.screening import packed
+from engine.intake.seen import Seen
 from engine.journal.opening import read_journal
 from engine.journal.port import (
+    CampaignRecord,
+    Conduct,
     Draft,
     OptedOut,
     SourceRecord,
 )
 from engine.journal.store import Reader, SqlJournal
+from engine.keywords import Checked, Explained, check_wording, explain
+from engine.ledger.points import ZERO
+from engine.ledger.price import KEPT, SeenPrice
 from engine.live import Live
-from engine.model import Balance, Message
-from engine.pipeline import Cut, Listing, Pipeline
+from engine.model import Balance, CampaignState, Message
+from engine.pipeline import Count, Cut, Listing, Pipeline
 from engine.planning.batching import distinct_allowed
+from engine.planning.kinds import refuse_no_way_out
 from engine.planning.order import order_key, plan_hash
 from engine.planning.preview import PlanTally, forecast_s
-from engine.planning.text import compose
+from engine.planning.template import parsed
+from engine.planning.text import Frame
+from engine.planning.wording import FilledText, OwnText, SameText, Wording, again, worded
+from engine.radar import Cap, Overlap, Sighting, cap_of, overlap_of, sighted
 from engine.settings import AccountSettings, Settings
+from engine.signing import Parts, parts_of
 
 _LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40
+_MOST_EXPLAINED = 200  # refused texts
+_UNSEEN = "\n+"  # behind the name while an addition is being planned; no campaign can be called that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOrder:
-    """What the operator asks for: this text, these people. `limit`: recipients released now, the rest stays planned."""
+    """What the operator asks for: this text, these people. `limit`: recipients released now, the rest stays planned.
+
+    One of `text` (its placeholders name columns), `text_column` (the whole text stands there), and `add_to` (a campaign, whose
+    text it is). `defaults`: what stands in for a blank cell, by column.
+    """
 
     files: tuple[Path, ...]  # - is standard input
-    text: str
+    text: str | None = None
+    text_column: str | None = None
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    add_to: str | None = None
     column: str | None = None
     encoding: str | None = None
     campaign: str | None = None
@@ -55,6 +80,9 @@ class SendOrder:
     allow_partial: bool = False
     again: bool = False
     limit: int | None = None
+    waits: bool = False  # for points and for the gateway, instead of giving up
+    wish: Wish = field(default_factory=lambda: Wish(at=wall_time()))
+    ignore_reserve: bool = False
     signed_off: str | None = None  # the plan hash somebody agreed to; another one is refused
 
 
@@ -66,7 +94,7 @@ class Plan:
     name: str
     order_key: str
     plan_hash: str
-    message: Message
+    wording: Wording
     listing: Listing
     tally: PlanTally
     distinct: bool
@@ -76,11 +104,33 @@ class Plan:
     profile: Profile
     account: AccountSettings
     rejects: Path | None
+    added_to: CampaignRecord | None = None
+    left_aside: frozenset[int] = frozenset()  # lists that are in that campaign already, by their place
+    kind: str = ""  # marketing, notice, or nobody said
+    parts: Parts = field(default_factory=dict)  # what the plan hash is made of
+    overlap: Overlap | None = None  # with what was sent lately
+    checked: Checked | None = None  # what the gateway says of the texts; None: it was not asked
+    conduct: Conduct
+    keep_points: Decimal = ZERO
+    reserved: tuple[tuple[str, Decimal], ...] = ()  # what other campaigns still need
+    ratio: Decimal | None = None  # points charged for one expected, as answers told lately
+
+    @property
+    def points(self) -> Decimal:
+        """What it should cost, at what the gateway charged lately."""
+        return self.tally.points * (self.ratio or 1)
+
+    @property
+    def reserved_points(self) -> Decimal:
+        """What other campaigns still need, in all."""
+        return sum((points for _, points in self.reserved), ZERO)
 
 
 async def preview(settings: Settings, account_name: str, order: SendOrder, reading: Pipeline, live: Live) -> Plan:
     """Plan without storing or sending anything. A balance that cannot be read is said, not raised."""
     async with Gate.open(settings, account_name) as gate:
+        if order.add_to is None:  # a name that is no column is found before anything is asked of the gateway
+            columns_of(wording_of(order, gate), await asyncio.to_thread(reading.listing))
         balance, problem = None, ""
         try:
             balance = await gate.balance()
@@ -96,32 +146,60 @@ class Planner:
         self._gate, self._order, self._reading, self._live = gate, order, reading, live
 
     async def plan(self, journal: SqlJournal | None, balance: Balance | None, problem: str) -> Plan:
+        """Store what the order comes to, unseen; without a journal of one's own: only count it. Raises PlanError, IntakeError."""
         order, gate = self._order, self._gate
         self._live.phase = "reading"
-        message = message_of(order, gate)
-        gate.http.prepare(message.content)  # an unencodable character is found now, not at the first batch
-        listing = await asyncio.to_thread(self._reading.listing)
-        key = key_of(gate.account.account_key, message, listing)
-        name = order.campaign or await _free_name(journal, f"{_name_from(listing)}-{key[:6]}")
-        refuse_name(name)
-        opted_out = await self._opted_out(journal)
-        cut = self._cut(message, balance, name, opted_out)
+        async with self._looking(journal) as books:
+            whole = None if order.add_to is None else await addition(books, order.add_to, gate)
+            wording = wording_of(order, gate) if whole is None else whole.wording
+            listing = await asyncio.to_thread(self._reading.listing)
+            columns = columns_of(wording, listing)
+            key = key_of(gate.account.account_key, wording, listing, into=whole)
+            name = f"{whole.record.name}{_UNSEEN}" if whole else order.campaign or ""
+            name = name or await _free_name(journal, f"{_name_from(listing)}-{key[:6]}")
+            if whole is None:
+                refuse_name(name)
+            opted_out = (
+                OptedOut(mobiles=[], seq=0) if books is None else await books.opted_out(gate.account.account_key)
+            )
+            sighting = await self._sighted(books, _sample_texts(wording, listing, columns), journal)
+            held = b"" if whole is None or books is None else await _held(books, whole.record.campaign_id)
+            ratio = None if books is None else await price_ratio(books, gate.account.account_key)
+            mine = "" if whole is None else whole.record.name
+            reserved = () if books is None else await _reserved(books, gate, ratio, mine)
+        conduct = decided(order.wish, gate.settings, None if whole is None else whole.record.conduct)
+        cut = self._cut(wording, columns, balance, name, opted_out)
+        if whole is not None:
+            cut = replace(
+                cut,
+                held=held,
+                first_list=whole.lists,
+                left_aside=whole.known_among(listing),
+                rejects=_unused(cut.rejects.parent, whole, order.files),
+            )
+        cut = replace(cut, reached=sighting.sets, most_messages=self._cap.messages if self._cap else None)
+        checked = await self._checked(wording, columns, cut.left_aside)
+        forbidden = None if checked is None else checked.forbidden
+        cut = replace(cut, keeps_batches=journal is not None, forbidden=forbidden)
         draft = Draft(
             name=name,
             account=gate.account.account_key,
             profile=gate.profile.name,
             order_key=key,
             plan_hash=plan_hash(key, signed_off(gate, order, listing)),
-            messages=[message],
-            sources=[_source_record(list_file) for list_file in listing.list_files],
+            messages=[wording.message] if isinstance(wording, SameText) else [],
+            sources=[_source_record(each) for at, each in enumerate(listing.list_files) if at not in cut.left_aside],
             created_at=_now(),
             screened=opted_out.seq,
+            wording=wording.kept(),
+            conduct=conduct,
         )
         campaign_id = None if journal is None else await journal.begin_campaign(draft)
         try:
             await self._stream(cut, journal, campaign_id)
             tally = self._reading.tally
-            _refuse_nobody(listing, tally)
+            if whole is None:
+                _refuse_nobody(listing, tally)
         except BaseException:  # the half plan is discarded, then it is raised on
             if journal is not None and campaign_id is not None:
                 with suppress(JournalError):
@@ -129,10 +207,10 @@ class Planner:
             raise
         return Plan(
             campaign_id=campaign_id,
-            name=name,
+            name=name if whole is None else whole.record.name,
             order_key=key,
             plan_hash=draft.plan_hash,
-            message=message,
+            wording=wording,
             listing=listing,
             tally=tally,
             distinct=cut.distinct,
@@ -142,25 +220,69 @@ class Planner:
             profile=gate.profile,
             account=gate.account,
             rejects=cut.rejects if tally.excluded else None,
+            added_to=None if whole is None else whole.record,
+            left_aside=cut.left_aside,
+            conduct=conduct,
+            keep_points=keep_points(conduct, gate.settings),
+            reserved=reserved,
+            ratio=ratio,
+            kind=gate.settings.message.kind,
+            parts=parts_of(gate.account.account_key, wording, listing, signed_off(gate, order, listing)),
+            checked=checked,
+            overlap=overlap_of(sighting, tally.reached, days=gate.settings.radar.days, recipients=tally.recipients),
         )
 
-    async def _opted_out(self, journal: SqlJournal | None) -> OptedOut:
-        """Who is not to be sent to. A preview looks into the journal from beside; there may be none yet, or an older one."""
-        account, path = self._gate.account.account_key, self._gate.settings.journal_path
-        if journal is not None:
-            return await journal.opted_out(account)
-        if not path.is_file():
-            return OptedOut(mobiles=[], seq=0)
+    @property
+    def _cap(self) -> Cap | None:
+        return cap_of(self._gate.settings.radar.max_per_number)
+
+    async def _sighted(self, books: Reader | None, texts: Sequence[str], writes: SqlJournal | None) -> Sighting:
+        """Who was reached lately, as far as the journal knows."""
+        if books is None:
+            return Sighting()
+        days = self._gate.settings.radar.days
+        return await sighted(books, texts, days=days, cap=self._cap, now=_now(), writes=writes)
+
+    async def _checked(
+        self, wording: Wording, columns: tuple[tuple[int, ...], ...], left_aside: frozenset[int]
+    ) -> Checked | None:
+        """What the gateway says of the texts; None where it is not asked. Raises SendRefused for a text that is forbidden."""
+        if self._gate.settings.message.check_keywords is False:
+            return None
+        self._live.phase = "asking about forbidden words"
+        survey = None
+        if not isinstance(wording, SameText):
+            counting = Count(wording=wording, columns=columns, left_aside=left_aside)
+            survey = await asyncio.to_thread(self._reading.survey, counting)
+        checked = await check_wording(self._gate, wording, survey)
+        self._live.phase = "reading"
+        return checked
+
+    @asynccontextmanager
+    async def _looking(self, journal: SqlJournal | None) -> AsyncIterator[Reader | None]:
+        """The journal to look into: our own, or from beside. None: there is none yet, or an older one."""
+        path = self._gate.settings.journal_path
+        if journal is not None or not path.is_file():
+            yield journal
+            return
         try:
             beside = await read_journal(path)
         except SchemaMismatch:
-            return OptedOut(mobiles=[], seq=0)
+            yield None
+            return
         try:
-            return await beside.opted_out(account)
+            yield beside
         finally:
             await beside.close()
 
-    def _cut(self, message: Message, balance: Balance | None, name: str, opted_out: OptedOut) -> Cut:
+    def _cut(
+        self,
+        wording: Wording,
+        columns: tuple[tuple[int, ...], ...],
+        balance: Balance | None,
+        name: str,
+        opted_out: OptedOut,
+    ) -> Cut:
         gate = self._gate
         folder = gate.settings.journal_path.parent
         _make_folder(folder)
@@ -172,7 +294,8 @@ class Planner:
                 exclusive=gate.account.exclusive,
                 max_recipients=batch_size(gate),
             ),
-            message=message,
+            wording=wording,
+            columns=columns,
             price=gate.profile.price_per_segment,
             rejects=folder / f"{name}_xinshi_rejects.csv",
             opted_out=packed(opted_out.mobiles),
@@ -183,7 +306,7 @@ class Planner:
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             self._live.rows = part.rows
             if journal is not None and campaign_id is not None:
-                await journal.add_plan(campaign_id, part.batches, part.excluded)
+                await journal.add_plan(campaign_id, part.batches, part.excluded, part.messages)
 
     def _forecast_s(self, tally: PlanTally) -> float:
         pace = self._gate.account.pace
@@ -204,10 +327,117 @@ def _make_folder(folder: Path) -> None:
         raise JournalError(f"cannot create the folder {folder} ({error.strerror})") from error
 
 
-def key_of(account_key: str, message: Message, listing: Listing) -> str:
+def key_of(account_key: str, wording: Wording, listing: Listing, *, into: Addition | None = None) -> str:
     """The order key: account, text and whom the lists name. Another sheet, or another column, is another list of people."""
     lists = [f"{each.sha256} {each.column} {each.inside}" for each in listing.list_files]
-    return order_key(account_key, message.content, lists)
+    if into is not None:
+        lists.append(f"into {into.record.campaign_id}")
+    return order_key(account_key, wording.key, lists)
+
+
+def columns_of(wording: Wording, listing: Listing) -> tuple[tuple[int, ...], ...]:
+    """For each list, the columns that the text names. Raises PlanError for a name that is none."""
+    return tuple(
+        placed(wording.names, header=each.header, width=each.width, source=each.label) for each in listing.list_files
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition:
+    """A campaign to which lists are added: its text, how many lists it has, and which those are."""
+
+    record: CampaignRecord
+    wording: Wording
+    sources: tuple[SourceRecord, ...]
+
+    @property
+    def lists(self) -> int:
+        """How many it has."""
+        return len(self.sources)
+
+    def known_among(self, listing: Listing) -> frozenset[int]:
+        """Those of the lists, by their place, that are in the campaign already."""
+        known = {(each.sha256, each.number_column, each.inside) for each in self.sources}
+        return frozenset(
+            at for at, each in enumerate(listing.list_files) if (each.sha256, each.column_label, each.inside) in known
+        )
+
+
+async def addition(journal: Reader | None, name: str, gate: Gate) -> Addition:
+    """The campaign of that name, to be added to. Raises PlanError: there is none, it was cancelled, it is another account's."""
+    record = None if journal is None else await journal.find_campaign(name=name)
+    if journal is None or record is None:
+        raise PlanError(f"there is no campaign named {name!r} to add to; `xinshi status` lists them")
+    if record.account != gate.account.account_key:
+        raise PlanError(f"campaign {name!r} belongs to another account; choose it with --account")
+    if record.forgotten_at is not None:
+        raise PlanError(f"the numbers and the text of {name!r} were forgotten on {record.forgotten_at:%Y-%m-%d}")
+    if record.stored_state is CampaignState.CANCELLED:
+        raise PlanError(
+            f"campaign {name!r} was cancelled, so nothing is added to it; send the list as a campaign of its own"
+        )
+    frame = frame_of(gate, signature=None, opt_out=None)
+    if record.wording:
+        wording: Wording = again(record.wording, frame)
+    else:
+        (message, *others) = await journal.messages(record.campaign_id)
+        if any(other.content != message.content for other in others):
+            raise PlanError(f"campaign {name!r} has several texts, and nothing says which of them new rows get")
+        wording = SameText(message=message)
+    return Addition(record=record, wording=wording, sources=tuple(await journal.sources(record.campaign_id)))
+
+
+async def price_ratio(journal: Reader, account: str) -> Decimal | None:
+    """Points the gateway charged lately for one that was expected; None: too few answers tell."""
+    seen = SeenPrice()
+    for drop in await journal.last_drops(account, limit=KEPT):
+        seen.note(drop.charge, drop.remaining)
+    return seen.ratio
+
+
+async def _reserved(journal: Reader, gate: Gate, ratio: Decimal | None, mine: str) -> tuple[tuple[str, Decimal], ...]:
+    """What the account's other campaigns than `mine` still need, those apart whose time is over."""
+    price, now = gate.profile.price_per_segment * (ratio or 1), wall_time()
+    return tuple(
+        (each.name, each.segments * price)
+        for each in await journal.unsent(gate.account.account_key)
+        if each.name != mine and (each.expires_at is None or each.expires_at > now)
+    )
+
+
+async def explain_campaign(settings: Settings, gate: Gate, name: str) -> Explained | None:
+    """Ask the gateway why it refused texts of a campaign; None where it refused none. Raises JournalError, PlanError."""
+    journal = await read_journal(settings.journal_path)
+    try:
+        record = await journal.find_campaign(name=name)
+        if record is None:
+            raise PlanError(f"there is no campaign named {name!r}; `xinshi status` lists them")
+        texts = await journal.refused_texts(record.campaign_id, limit=_MOST_EXPLAINED)
+    finally:
+        await journal.close()
+    if not texts:
+        return None
+    frame = frame_of(gate, signature=None, opt_out=None)
+    return await explain(gate, again(record.wording, frame) if record.wording else None, texts)
+
+
+async def _held(journal: Reader, campaign_id: int) -> bytes:
+    """The numbers that must not come into a campaign again, packed."""
+    seen, after = Seen(), 0
+    while found := await journal.held_numbers(campaign_id, after=after):
+        after = found[-1][0]
+        for _, mobiles in found:
+            seen.add(mobiles.split(","))
+    return seen.packed()
+
+
+def _unused(folder: Path, whole: Addition, given: tuple[Path, ...]) -> Path:
+    """A file for the rejects of an addition: neither those of the campaign's other lists nor what is being read."""
+    read = {path.resolve() for path in given}
+    number = whole.lists + 1
+    while (path := folder / f"{whole.record.name}_xinshi_rejects-{number}.csv").resolve() in read:
+        number += 1
+    return path
 
 
 def _refuse_nobody(listing: Listing, tally: PlanTally) -> None:
@@ -223,12 +453,18 @@ def _names(listing: Listing) -> str:
     return first.label + (f" and {len(others)} more lists" if others else "")
 
 
-def refuse_unsigned(order: SendOrder, hashed: str) -> None:
-    if order.signed_off is not None and order.signed_off != hashed:
-        raise SendRefused(
-            f"nothing was sent: the plan is {hashed}, not {order.signed_off}; list, text, account, pace, batch size or limit "
-            "differ from what was signed off. See `xinshi plan`"
-        )
+def refuse_unsigned(order: SendOrder, hashed: str, differing: Callable[[str], Sequence[str]]) -> None:
+    """Raises SendRefused where another plan was signed off. `differing` says in words what differs from it, where that is known."""
+    if order.signed_off is None or order.signed_off == hashed:
+        return
+    what = (
+        "; ".join(differing(order.signed_off))
+        or "list, text, account, pace, batch size, limit, hours, canary or points to keep"
+    )
+    raise SendRefused(
+        f"nothing was sent: the plan is {hashed}, not {order.signed_off}. What differs from what was signed off: {what}. "
+        "See `xinshi plan`"
+    )
 
 
 def refuse_name(name: str) -> None:
@@ -244,15 +480,49 @@ def _name_from(listing: Listing) -> str:
     return "".join(filter(str.isprintable, listing.list_files[0].path.stem)).lstrip(".-")[:_LONGEST_STEM] or "list"
 
 
-def message_of(order: SendOrder, gate: Gate) -> Message:
-    """The final text of an order. Raises PlanError."""
+def wording_of(order: SendOrder, gate: Gate) -> SameText | FilledText | OwnText:
+    """How the rows of an order are told. Raises PlanError."""
+    wording = _worded(order, frame_of(gate, signature=order.signature, opt_out=order.opt_out))
+    refuse_no_way_out(wording, gate.settings.message.kind, by_channel=gate.profile.opt_out_by_channel)
+    return wording
+
+
+def _worded(order: SendOrder, frame: Frame) -> SameText | FilledText | OwnText:
+    if order.text_column is not None:
+        if order.text is not None:
+            raise PlanError(
+                "give --text or --text-column, not both: one text for everybody, or a column that holds them"
+            )
+        (default,) = _defaults(order.defaults, (order.text_column,)).values() or ("",)
+        return OwnText(names=(order.text_column,), frame=frame, default=default)
+    template = parsed(order.text or "")
+    return worded(template, frame, _defaults(order.defaults, template.names))
+
+
+def _defaults(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The defaults by the names of the text. Raises PlanError for one that the text does not need."""
+    by_name = {folded(name) or name: name for name in names}
+    found = {}
+    for name, value in given.items():
+        if (known := by_name.get(folded(name) or name)) is None:
+            has = (
+                f"it has {', '.join(f'{{{each}}}' for each in dict.fromkeys(names))}"
+                if names
+                else "it has no placeholder"
+            )
+            raise PlanError(f"--default {name}=…: the text does not name that column; {has}")
+        found[known] = value
+    return found
+
+
+def frame_of(gate: Gate, *, signature: str | None, opt_out: str | None) -> Frame:
+    """What goes around every text: as asked for, else as the account's settings say."""
     profile, account = gate.profile, gate.account
-    return compose(
-        order.text,
-        signature=order.signature or account.signature or None,
+    return Frame(
+        signature=signature or account.signature or None,
         signature_position=profile.signature_position.value,
         signature_required=profile.signature_required,
-        opt_out=None if profile.opt_out_by_channel else order.opt_out or account.opt_out or None,
+        opt_out=None if profile.opt_out_by_channel else opt_out or account.opt_out or None,
         max_units=profile.max_content_units,
         extra_units=profile.extra_units,
         charset=profile.request_charset.value,
@@ -295,6 +565,10 @@ def signed_off(gate: Gate, order: SendOrder, listing: Listing) -> dict[str, str 
         "in_flight": pace.in_flight,
         "max_recipients": gate.settings.batch.max_recipients,
         "limit": order.limit,
+        **signed(decided(order.wish, gate.settings), gate.settings),
+        "checkcontent": gate.profile.checkcontent,
+        "kind": gate.settings.message.kind,
+        "max_per_number": gate.settings.radar.max_per_number,
         "screening": " ".join(
             [
                 *(f"-{each.list_file.sha256}" for each in listing.excluded),
@@ -302,6 +576,15 @@ def signed_off(gate: Gate, order: SendOrder, listing: Listing) -> dict[str, str 
             ]
         ),
     }
+
+
+def _sample_texts(wording: Wording, listing: Listing, columns: tuple[tuple[int, ...], ...]) -> list[str]:
+    """What the first rows of the first list are told."""
+    if isinstance(wording, SameText):
+        return [wording.message.content]
+    rows = [tuple(row[at] if at < len(row) else "" for at in columns[0]) for row in listing.list_files[0].preview_rows]
+    said = wording.speaker()(list(zip(*rows, strict=True))) if rows else []
+    return [text.content for text in said if isinstance(text, Message)]
 
 
 def _source_record(source: ListFile) -> SourceRecord:
@@ -313,6 +596,9 @@ def _source_record(source: ListFile) -> SourceRecord:
         size=source.size,
         encoding=source.encoding,
         number_column=source.column_label,
+        inside=source.inside,
+        column=source.column,
+        first_line=source.first_line,
     )
 
 

@@ -10,13 +10,17 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -29,7 +33,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine.errors import SettingsError
 
@@ -40,6 +44,10 @@ DEFAULT_ACCOUNT = "default"
 # gateway/protocol.md, Lost answers: the server's own limit for a request is often 110 s.
 SERVER_LIMIT_S = 110
 
+_HOURS = re.compile(
+    r"(?:[^0-9]+ )?(?:[01]?[0-9]|2[0-4])[:：][0-5][0-9]\s*[-–~至]\s*(?:[01]?[0-9]|2[0-4])[:：][0-5][0-9](?:[,，].+)?"
+)
+
 # Where the flag is not the key's own name with dashes.
 _FLAGS = {
     "pace.requests_per_second": "--requests-per-second",
@@ -47,6 +55,9 @@ _FLAGS = {
     "journal.url": "--journal",
     "batch.max_recipients": "--batch-size",
     "account.signature": "--signature",
+    "message.kind": "--kind",
+    "message.checkcontent": "--checkcontent",
+    "radar.max_per_number": "--max-per-number",
 }
 
 Key = tuple[str, ...]  # ("pace", "in_flight")
@@ -71,6 +82,69 @@ def _base_url(text: str) -> str:
     return SplitResult(
         parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""
     ).geturl()
+
+
+def _queue_url(text: str) -> str:
+    """Check that a queue's address is one and holds no password; what it means is the broker's business."""
+    parts = urlsplit(text.strip())
+    login = parts.netloc.rpartition("@")[0]
+    if not parts.scheme or not parts.netloc or not parts.path.strip("/") or ":" in login:
+        raise ValueError("no address, or one with a password")
+    return text.strip()
+
+
+def _proxy_url(text: str) -> str:
+    """Check that a proxy's address is http://host:port and holds no password."""
+    parts = urlsplit(text.strip())
+    if text and (
+        parts.scheme != "http" or not parts.port or "@" in parts.netloc or parts.path.strip("/") or parts.query
+    ):
+        raise ValueError("no proxy")
+    return text.strip().rstrip("/")
+
+
+def _web_url(secret: SecretStr) -> SecretStr:
+    """Check that somebody can be told there."""
+    parts = urlsplit(secret.get_secret_value())
+    if secret.get_secret_value() and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("no http or https address")
+    return secret
+
+
+def _windows(value: object) -> object:
+    """A variable holds several windows with semicolons between them, since a window may hold commas."""
+    return [window.strip() for window in value.split(";") if window.strip()] if isinstance(value, str) else value
+
+
+def _window(text: str) -> str:
+    """Check that it looks like hours of the day; what it means is the business of hours."""
+    if not _HOURS.fullmatch(text.strip()):
+        raise ValueError("no hours")
+    return text.strip()
+
+
+def _timezone(name: str) -> str:
+    """Check that there is such a zone."""
+    if name != "Asia/Shanghai":
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError) as exc:
+            raise ValueError("no time zone") from exc
+    return name
+
+
+def _ip_address(text: str) -> str:
+    return str(ipaddress.ip_address(text)) if text else ""
+
+
+def _words(value: object) -> object:
+    """A variable holds a command as a shell line."""
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    """A variable holds several words with commas between them."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(ge=0, allow_inf_nan=False)]
@@ -99,6 +173,25 @@ class _Account(_Section):
     exclusive: bool = Field(default=True, description="true or false")
     signature: str = Field(default="", description="text in quotes")
     opt_out: str = Field(default="", description="text in quotes")
+    price_yuan_per_point: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="yuan from 0 (not known) to 1000, such as 0.045",
+    )
+    tls_ca: str = Field(default="", description="the path of a file with certificates (PEM)")
+    tls_cert: str = Field(default="", description="the path of a file with a certificate (PEM)")
+    tls_key: str = Field(default="", description="the path of a file with the certificate's key (PEM)")
+    proxy: Annotated[str, AfterValidator(_proxy_url)] = Field(
+        default="", description="an address like http://host:port; user and password stand in keys of their own"
+    )
+    proxy_user: str = Field(default="", pattern="^[^:]*$", description="text in quotes, without a colon")
+    proxy_password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
+    proxy_password_file: str = Field(default="", description="the path of a file that only you may read")
+    source_address: Annotated[str, AfterValidator(_ip_address)] = Field(
+        default="", description="one of this machine's IP addresses"
+    )
 
 
 class PaceSettings(_Section):
@@ -140,6 +233,10 @@ class TrackingSettings(_Section):
     enabled: bool = Field(default=True, description="true or false")
     report_interval_s: Number = Field(default=30, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
     reply_interval_s: Number = Field(default=60, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
+    opt_out_words: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=("T", "TD", "R", "N", "退订", "退", "取消", "拒收"), description='a list of words such as ["T", "退订"]'
+    )
+    opt_out_scope: Literal["account", "all"] = Field(default="account", description='"account" or "all"')
     report_horizon_h: Number = Field(default=72, gt=0, le=8760, description="hours above 0, at most 8760 (a year)")
 
 
@@ -156,6 +253,122 @@ class BreakerSettings(_Section):
 
     doubts: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
     refusals: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
+
+
+class ResultsSettings(_Section):
+    """What is kept for exports."""
+
+    keep_lists: Literal["all", "stdin", "none"] = Field(default="all", description='"all", "stdin" or "none"')
+
+
+class MessageSettings(_Section):
+    """What is looked at in a text before it is sent."""
+
+    kind: Literal["", "marketing", "notice"] = Field(default="", description='"marketing", "notice" or ""')
+    check_keywords: Literal["auto"] | bool = Field(default="auto", description='"auto", true or false')
+    check_most: Count = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
+    checkcontent: bool = Field(default=False, description="true or false")
+
+
+class RadarSettings(_Section):
+    """How people are kept from getting the same again, or too much."""
+
+    days: Number = Field(default=7, le=365, description="days from 0 (off) to 365")
+    ask_above_percent: Number = Field(default=10, le=100, description="a percentage from 0 to 100")
+    refuse: bool = Field(default=True, description="true or false")
+    max_per_number: str = Field(
+        default="",
+        pattern=r"^([1-9][0-9]{0,3}/[1-9][0-9]{0,3}[dh])?$",
+        description='messages and a time such as "2/7d" or "1/24h", or "" for no limit',
+    )
+
+
+class ConsumeSettings(_Section):
+    """How queues are consumed."""
+
+    linger_ms: Number = Field(default=200, le=60_000, description="milliseconds from 0 to 60000")
+    backlog: Count = Field(default=10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
+    ahead: Count = Field(default=500, ge=1, le=65_535, description="a whole number from 1 to 65535")
+    idle_s: Number = Field(default=60, ge=1, le=86_400, description="seconds from 1 to 86400 (a day)")
+
+
+_Robot = Annotated[SecretStr, AfterValidator(_web_url)]  # whoever has such an address can write to the group
+
+
+class NotifySettings(_Section):
+    """Who is told of a pause, an end, a low balance, doubts; and how."""
+
+    on: Annotated[tuple[Literal["pause", "end", "low_balance", "doubts"], ...], NoDecode, BeforeValidator(_listed)] = (
+        Field(
+            default=("pause", "end", "low_balance", "doubts"),
+            description='a list of "pause", "end", "low_balance" and "doubts"',
+        )
+    )
+    low_balance_points: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
+        default=Decimal(0), ge=0, allow_inf_nan=False, description="points from 0 (never)"
+    )
+    command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(), description='a list of a program and its words, such as ["/usr/local/bin/tell", "ops"]'
+    )
+    webhook: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
+    wecom: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
+    dingtalk: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
+    dingtalk_secret: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
+    dingtalk_secret_file: str = Field(default="", description="the path of a file that only you may read")
+    timeout_s: Number = Field(default=10, gt=0, le=60, description="seconds above 0, at most 60")
+
+
+class WaitSettings(_Section):
+    """How often --wait looks whether a campaign can go on, in seconds."""
+
+    poll_s: Number = Field(default=30, gt=0, le=3600, description="seconds above 0, at most 3600")
+    poll_max_s: Number = Field(default=600, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
+
+
+class HoursSettings(_Section):
+    """When campaigns may send, as long as they say nothing of it themselves."""
+
+    window: Annotated[tuple[Annotated[str, AfterValidator(_window)], ...], NoDecode, BeforeValidator(_windows)] = Field(
+        default=(), description='a list such as ["08:30-12:00", "Mon-Fri 13:30-20:00"]'
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
+        default="Asia/Shanghai", description="a time zone such as Asia/Shanghai"
+    )
+
+
+class MoneySettings(_Section):
+    """What of the points is not for campaigns."""
+
+    keep_points: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
+        default=Decimal(0), ge=0, allow_inf_nan=False, description="points from 0"
+    )
+
+
+class CanarySettings(_Section):
+    """When delivery is too bad to go on."""
+
+    undelivered_spike: Number = Field(default=30, le=100, description="per cent from 0 (never) to 100")
+
+
+class LogSettings(_Section):
+    """The log file. Its lines are JSON."""
+
+    file: str = Field(default="", description="a path; empty for no log file")
+    level: Literal["error", "warning", "info", "debug"] = Field(
+        default="info", description='"error", "warning", "info" or "debug"'
+    )
+    max_mb: Number = Field(default=10, gt=0, le=10_000, description="megabytes above 0, at most 10000")
+    keep: Count = Field(default=5, ge=1, le=1000, description="a whole number from 1 to 1000")
+
+
+class _Queue(_Section):
+    """One queue under a name of its own, so that its address and password stay out of command lines."""
+
+    url: Annotated[str, AfterValidator(_queue_url)] = Field(
+        description="an address like redis://host:port/stream?group=NAME, without a password"
+    )
+    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
+    password_file: str = Field(default="", description="the path of a file that only you may read")
 
 
 class _Journal(_Section):
@@ -189,6 +402,19 @@ class _Document(BaseSettings):
     tracking: TrackingSettings = TrackingSettings()
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
+    results: ResultsSettings = ResultsSettings()
+    message: MessageSettings = MessageSettings()
+    radar: RadarSettings = RadarSettings()
+    consume: ConsumeSettings = ConsumeSettings()
+    notify: NotifySettings = NotifySettings()
+    wait: WaitSettings = WaitSettings()
+    hours: HoursSettings = HoursSettings()
+    money: MoneySettings = MoneySettings()
+    canary: CanarySettings = CanarySettings()
+    log: LogSettings = LogSettings()
+    queues: dict[AccountName, _Queue] = Field(
+        default={}, description="a name of a-z, 0-9 and _, beginning with a letter"
+    )
     journal: _Journal = _Journal()
 
     @classmethod
@@ -204,6 +430,10 @@ class _Document(BaseSettings):
         return (init_settings,)
 
 
+_NAMED: Mapping[str, type[BaseModel]] = {"accounts": _NamedAccount, "queues": _Queue}
+"""Tables of tables under names that the operator chooses."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings:
     """One login with its pace. `url` has no slash at its end; `profile` is a built-in name or an absolute path."""
@@ -216,8 +446,16 @@ class AccountSettings:
     exclusive: bool
     signature: str
     opt_out: str
+    price_yuan_per_point: Decimal  # 0: not known
+    tls_ca: str
+    tls_cert: str
+    tls_key: str
+    proxy: str
+    proxy_user: str
+    source_address: str
     pace: PaceSettings
     password: SecretStr | None = field(repr=False)
+    proxy_password: SecretStr | None = field(repr=False)
 
     @property
     def account_key(self) -> str:
@@ -231,6 +469,23 @@ class AccountSettings:
             variable = _variable((*table.split("."), "password"))
             raise SettingsError(f"{table}: no password; set {variable}, or password_file in the settings file")
         return self.password.get_secret_value()
+
+    def reveal_proxy_password(self) -> str:
+        """Give the proxy's password in clear, for the proxy alone; "" where none is set."""
+        return "" if self.proxy_password is None else self.proxy_password.get_secret_value()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """One queue of the settings."""
+
+    name: str
+    url: str
+    password: SecretStr | None = field(repr=False)
+
+    def reveal_password(self) -> str:
+        """Give the password in clear, for the broker alone; "" where none is set."""
+        return "" if self.password is None else self.password.get_secret_value()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +501,17 @@ class Settings:
     tracking: TrackingSettings
     retry: RetrySettings
     breaker: BreakerSettings
+    results: ResultsSettings
+    message: MessageSettings
+    radar: RadarSettings
+    consume: ConsumeSettings
+    notify: NotifySettings
+    wait: WaitSettings
+    hours: HoursSettings
+    money: MoneySettings
+    canary: CanarySettings
+    log: LogSettings
+    queues: Mapping[str, QueueSettings]
     journal_path: Path
     state_dir: Path  # the user's: locks per account live here
     warnings: tuple[str, ...]
@@ -256,6 +522,20 @@ class Settings:
             return self.accounts[name]
         place = "the settings" if self.file is None else str(self.file)
         raise SettingsError(f"--account {name}: no such account in {place}{_hint(name, list(self.accounts))}")
+
+    def account_of(self, account_key: str) -> AccountSettings | None:
+        """The account whose login has this key; None where the settings know it no more."""
+        return next((each for each in self.accounts.values() if each.account_key == account_key), None)
+
+    def for_queue(self, name: str) -> QueueSettings:
+        """Find a queue by its name in the settings. Raises SettingsError with the nearest name."""
+        if name in self.queues:
+            return self.queues[name]
+        place = "the settings" if self.file is None else str(self.file)
+        raise SettingsError(
+            f"{name}: neither an address (scheme://host:port/queue) nor a [queues.{name}] in {place}"
+            f"{_hint(name, list(self.queues))}"
+        )
 
 
 def load_settings(
@@ -335,12 +615,13 @@ def _read_file(path: Path, problems: list[str]) -> _Layer:
         raise SettingsError(f"{path}: is not UTF-8 (byte {exc.start + 1})") from exc
     except tomllib.TOMLDecodeError as exc:
         raise SettingsError(f"{path}: is not valid TOML: {exc}") from exc
-    for key, table in _account_tables(values):
-        if table.pop("password", None) is not None:
-            problems.append(
-                f"{path}: {_dotted((*key, 'password'))}: a password does not belong in this file, which gets copied and"
-                f" committed; set {_variable((*key, 'password'))}, or password_file to a file that only you may read"
-            )
+    for key, table in _secret_tables(values):
+        for secret in _SECRETS:
+            if table.pop(secret, None) is not None:
+                problems.append(
+                    f"{path}: {_dotted((*key, secret))}: a password does not belong in this file, which gets copied and"
+                    f" committed; set {_variable((*key, secret))}, or {secret}_file to a file that only you may read"
+                )
     for name in [name for name in values if name.startswith("_")]:  # BaseSettings would take them for its own options
         del values[name]
         problems.append(f"{path}: {name}: unknown key")
@@ -354,7 +635,7 @@ def _read_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer
     variables = [_variable(key) for key in _keys(_Document)]
     for name in sorted(ours.keys() - known.keys()):
         key = _key_of(name)
-        same_account = [_variable((*key[:2], *leaf)) for leaf in _keys(_NamedAccount)] if key[0] == "accounts" else []
+        same_account = [_variable((*key[:2], *leaf)) for leaf in _keys(_NAMED[key[0]])] if key[0] in _NAMED else []
         problems.append(f"{name}: unknown variable{_hint(name, same_account + variables)}")
     source = EnvSettingsSource(_Document)
     source.env_vars = {name.lower(): value for name, value in known.items()}
@@ -378,11 +659,15 @@ def _read_flags(overrides: Mapping[str, object]) -> _Layer:
 
 def _anchor(values: dict[str, Any], base: Path) -> None:
     """Make the paths in one source absolute, while it is known what they are relative to."""
-    for _, table in _account_tables(values):
-        if isinstance(file := table.get("password_file"), str) and file:
-            table["password_file"] = _absolute(file, base)
+    for _, table in _secret_tables(values):
+        for name in _PATHS:
+            if isinstance(file := table.get(name), str) and file:
+                table[name] = _absolute(file, base)
         if isinstance(profile := table.get("profile"), str) and ("/" in profile or profile.endswith(".toml")):
             table["profile"] = _absolute(profile, base)
+    log = values.get("log")
+    if isinstance(log, dict) and isinstance(file := log.get("file"), str) and file:
+        log["file"] = _absolute(file, base)
     journal = values.get("journal")
     if isinstance(journal, dict) and isinstance(url := journal.get("url"), str) and url and ":/" not in url:
         journal["url"] = _absolute(url, base)
@@ -396,13 +681,21 @@ def _absolute(path: str, base: Path) -> str:
     return os.path.normpath(base / expanded)
 
 
-def _account_tables(values: Mapping[str, Any]) -> Iterator[tuple[Key, dict[str, Any]]]:
-    if isinstance(values.get("account"), dict):
-        yield ("account",), values["account"]
-    named = values.get("accounts")
-    for name, table in named.items() if isinstance(named, dict) else ():
-        if isinstance(table, dict):
-            yield ("accounts", name), table
+_SECRETS = ("password", "proxy_password", "dingtalk_secret")
+_PATHS = (*(f"{secret}_file" for secret in _SECRETS), "tls_ca", "tls_cert", "tls_key")
+_UNSHOWN = (*_SECRETS, "webhook", "wecom", "dingtalk")
+
+
+def _secret_tables(values: Mapping[str, Any]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """The tables in which secrets are: accounts, queues, notifications."""
+    for single in ("account", "notify"):
+        if isinstance(values.get(single), dict):
+            yield (single,), values[single]
+    for kind in _NAMED:
+        named = values.get(kind)
+        for name, table in named.items() if isinstance(named, dict) else ():
+            if isinstance(table, dict):
+                yield (kind, name), table
 
 
 def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -417,14 +710,15 @@ def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _fetch_passwords(joined: dict[str, Any], layers: tuple[_Layer, ...], problems: list[str]) -> None:
-    """Read the password files of the accounts that have no password from a variable."""
-    for key, table in _account_tables(joined):
-        file = table.get("password_file")
-        if isinstance(file, str) and file and "password" not in table:
-            try:
-                table["password"] = _read_password(Path(file))
-            except ValueError as exc:
-                problems.append(f"{_place((*key, 'password_file'), layers)}: {file}: {exc}")
+    """Read the files of the secrets that did not come from a variable."""
+    for key, table in _secret_tables(joined):
+        for secret in _SECRETS:
+            file = table.get(f"{secret}_file")
+            if isinstance(file, str) and file and secret not in table:
+                try:
+                    table[secret] = _read_password(Path(file))
+                except ValueError as exc:
+                    problems.append(f"{_place((*key, f'{secret}_file'), layers)}: {file}: {exc}")
 
 
 def _read_password(path: Path) -> str:
@@ -483,7 +777,7 @@ def _shown(key: Key, joined: Mapping[str, Any]) -> str:
     value: Any = joined
     for part in key:
         value = value[part]
-    if key[-1] == "password" or (key[-1] == "url" and "@" in str(value)):
+    if key[-1] in _UNSHOWN or (key[-1] in ("url", "proxy") and "@" in str(value)):
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return f" = {text if len(text) <= 80 else text[:79] + '…'}"
@@ -493,9 +787,23 @@ def _contradictions(document: _Document) -> Iterator[tuple[Key, str]]:
     """What no single key shows: the key and the rest of the sentence."""
     if DEFAULT_ACCOUNT in document.accounts:
         yield ("accounts", DEFAULT_ACCOUNT), ": this name is taken by [account]; choose another"
+    accounts: dict[Key, _Account] = {("account",): document.account}
+    accounts |= {("accounts", name): section for name, section in document.accounts.items()}
+    for place, account in accounts.items():
+        yield from _contradictions_of(place, account)
+    if document.wait.poll_max_s < document.wait.poll_s:
+        given = f"{document.wait.poll_max_s:g}"
+        yield ("wait", "poll_max_s"), f" = {given}: must be at least wait.poll_s = {document.wait.poll_s:g}"
     retry = document.retry
     if retry.wait_max_s < retry.wait_s:
         yield ("retry", "wait_max_s"), f" = {retry.wait_max_s:g}: must be at least retry.wait_s = {retry.wait_s:g}"
+    consume = document.consume
+    if consume.linger_ms / 1000 > consume.idle_s / 2:
+        most = consume.idle_s * 500
+        yield (
+            ("consume", "linger_ms"),
+            f" = {consume.linger_ms:g}: must be at most half of consume.idle_s, {most:g}; the broker would give it to another",
+        )
     limit = document.batch.max_recipients
     paces: dict[Key, PaceSettings] = {("pace",): document.pace}
     paces |= {("accounts", name, "pace"): section.pace for name, section in document.accounts.items()}
@@ -512,6 +820,17 @@ def _contradictions(document: _Document) -> Iterator[tuple[Key, str]]:
     except ValueError:
         key = ("journal", "url")
         yield key, f' = "{document.journal.url}": must be {_allowed(key)}'
+
+
+def _contradictions_of(place: Key, account: _Account) -> Iterator[tuple[Key, str]]:
+    if account.url.startswith("http:"):
+        for name in ("tls_ca", "tls_cert"):
+            if getattr(account, name):
+                yield (*place, name), f": {_dotted(place)}.url is http, and only an https gateway has a certificate"
+    if account.tls_key and not account.tls_cert:
+        yield (*place, "tls_key"), ": says nothing without tls_cert"
+    if account.proxy_user and not account.proxy:
+        yield (*place, "proxy_user"), ": says nothing without proxy"
 
 
 def _warnings(settings: _Document, accounts: Mapping[str, AccountSettings]) -> Iterator[str]:
@@ -554,24 +873,24 @@ def _flag(key: Key) -> str:
 
 
 def _keys(model: type[BaseModel]) -> Iterator[Key]:
-    """Every key that takes a value, in the order of the sample. Those of named accounts are left out."""
+    """Every key that takes a value, in the order of the sample. Those of named accounts and queues are left out."""
     for name, info in model.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield from ((name, *key) for key in _keys(info.annotation))
-        elif name != "accounts":
+        elif name not in _NAMED:
             yield (name,)
 
 
 def _is_key(key: Key) -> bool:
-    return (len(key) > 2 and key[0] == "accounts" and key[2:] in _keys(_NamedAccount)) or key in _keys(_Document)
+    return (len(key) > 2 and key[0] in _NAMED and key[2:] in _keys(_NAMED[key[0]])) or key in _keys(_Document)
 
 
 def _table(key: Key) -> type[BaseModel]:
     """The model of the table that holds this key."""
     model: type[BaseModel] = _Document
-    named = len(key) > 2 and key[0] == "accounts"
+    named = len(key) > 2 and key[0] in _NAMED
     if named:
-        model = _NamedAccount
+        model = _NAMED[key[0]]
     for part in key[2:-1] if named else key[:-1]:
         annotation = model.model_fields[part].annotation
         assert isinstance(annotation, type)
@@ -591,7 +910,7 @@ def _trimmed(key: Key) -> Key:
 
 def _nearest_key(key: Key) -> str:
     """Suggest a neighbour in the same table, else the same name in another table, else what the table knows."""
-    neighbours = [name for name in _table(key).model_fields if name != "password"]
+    neighbours = [name for name in _table(key).model_fields if name not in _SECRETS]
     if near := get_close_matches(key[-1], neighbours, n=1):
         return f"; did you mean {near[0]}?"
     elsewhere = [_dotted(found) for found in _keys(_Document) if found[-1] == key[-1]]
@@ -621,6 +940,20 @@ def _settings(document: _Document, path: Path | None, state_dir: Path) -> Settin
         tracking=document.tracking,
         retry=document.retry,
         breaker=document.breaker,
+        results=document.results,
+        message=document.message,
+        radar=document.radar,
+        consume=document.consume,
+        notify=document.notify,
+        wait=document.wait,
+        hours=document.hours,
+        money=document.money,
+        canary=document.canary,
+        log=document.log,
+        queues={
+            name: QueueSettings(name=name, url=each.url, password=each.password)
+            for name, each in document.queues.items()
+        },
         journal_path=_journal_path(document.journal.url, state_dir),
         state_dir=state_dir,
         warnings=tuple(_warnings(document, accounts)),
@@ -637,8 +970,16 @@ def _account(name: str, section: _Account, pace: PaceSettings) -> AccountSetting
         exclusive=section.exclusive,
         signature=section.signature,
         opt_out=section.opt_out,
+        price_yuan_per_point=section.price_yuan_per_point,
+        tls_ca=section.tls_ca,
+        tls_cert=section.tls_cert,
+        tls_key=section.tls_key,
+        proxy=section.proxy,
+        proxy_user=section.proxy_user,
+        source_address=section.source_address,
         pace=pace,
         password=section.password,
+        proxy_password=section.proxy_password,
     )
 
 

@@ -230,9 +230,9 @@ class Settler:
     # -- beside sending --------------------------------------------------------------------------------------------
 
     async def beside(
-        self, pool_now: Callable[[], Pool | None], campaign_id: int, *, sizes: int, over: asyncio.Event
+        self, pool_now: Callable[[], Pool | None], campaign_id: int | None, *, sizes: int, over: asyncio.Event
     ) -> None:
-        """Settle while a campaign is being sent, until `over`. `sizes`: how many different batch sizes it has.
+        """Settle while a campaign is being sent, or several (None), until `over`. `sizes`: how many different batch sizes it has.
 
         Sending falls silent for it when open doubts get too many to be told apart, and, seldom, for those whose patience is over.
         """
@@ -261,7 +261,7 @@ class Settler:
     def _has_aged(self, passed: Passed) -> bool:
         return any(doubt.gave_up_at + self._policy.patience <= self._clock() for doubt in passed.open)
 
-    async def _drain(self, pool: Pool, campaign_id: int, over: asyncio.Event) -> None:
+    async def _drain(self, pool: Pool, campaign_id: int | None, over: asyncio.Event) -> None:
         self.tell("reading the balance in silence, to settle doubts")
         try:
             await pool.silence()

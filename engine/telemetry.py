@@ -9,14 +9,20 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
 
 logger = logging.getLogger("xinshi")
 
+_OURS = "xinshi"  # the name of the handlers that are set up here
 _HIDDEN = "***"
 _secrets: set[str] = set()
 
@@ -29,21 +35,43 @@ _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
-def configure_logging(verbosity: int = 0, *, json_lines: bool = False, stream: TextIO) -> None:
-    """Send all logs of the program, masked, to `stream`; called again, it replaces what it set up before.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """A log file of JSON lines, 0600. After `max_bytes` a new one is begun; `keep` older ones stay. `level` as logging names it."""
+
+    path: Path
+    level: int
+    max_bytes: int
+    keep: int
+
+
+def configure_logging(
+    verbosity: int = 0, *, json_lines: bool = False, stream: TextIO, file: LogFile | None = None
+) -> None:
+    """Send all logs of the program, masked, to `stream` and a file; called again, it replaces what it set up before.
 
     Verbosity -1 shows errors, 0 warnings, 1 what happens, 2 details. Libraries show their warnings and errors, from 3
-    on everything.
+    on everything. Raises OSError when the file cannot be opened.
     """
-    handler = _MaskingHandler(stream)
-    handler.name = "xinshi"
-    handler.setFormatter(JsonFormatter() if json_lines else HumanFormatter())
+    level = _LEVELS.get(max(verbosity, -1), logging.DEBUG)
+    handlers: list[logging.Handler] = [_MaskingHandler(stream)]
+    handlers[0].setFormatter(JsonFormatter() if json_lines else HumanFormatter())
+    handlers[0].addFilter(_Threshold(level))
+    if file is not None:
+        handlers.append(_RotatingFile(file))
+        handlers[1].setFormatter(JsonFormatter())
+        handlers[1].addFilter(_Threshold(file.level))
+        level = min(level, file.level)
     root = logging.getLogger()
-    for old in [old for old in root.handlers if old.name == handler.name]:
+    for old in [old for old in root.handlers if old.name == _OURS]:
         root.removeHandler(old)
-    root.addHandler(handler)
+        if isinstance(old, _RotatingFile):
+            old.close()
+    for handler in handlers:
+        handler.name = _OURS
+        root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbosity > 2 else logging.WARNING)
-    logger.setLevel(_LEVELS.get(max(verbosity, -1), logging.DEBUG))
+    logger.setLevel(level)
 
 
 def hide(secret: str) -> None:
@@ -91,6 +119,54 @@ class HumanFormatter(logging.Formatter):
         sentence = f"{record.getMessage()}{fields}".translate(_CONTROL)
         line = f"{time:%Y-%m-%d %H:%M:%S} {record.levelname.lower():<7} {sentence}"
         return "\n".join(text for text in (line, record.exc_text, record.stack_info) if text)
+
+
+class _Threshold(logging.Filter):
+    """Lets our records through from a level on; those of libraries are the root logger's business."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self._level or record.name != logger.name
+
+
+class _RotatingFile(RotatingFileHandler):
+    """Writes a masked copy of each record. Several commands may write to one file at once, and any of them may begin a new one."""
+
+    def __init__(self, file: LogFile) -> None:
+        file.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._failed = False
+        super().__init__(file.path, maxBytes=file.max_bytes, backupCount=file.keep, encoding="utf-8")
+
+    def _open(self) -> Any:
+        return os.fdopen(
+            os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._follow()
+        super().emit(_masked(record))
+
+    def _follow(self) -> None:
+        """Go on in the new file where another process has begun one."""
+        if self.stream is None:
+            return
+        try:
+            there = os.stat(self.baseFilename)
+        except OSError:
+            there = None
+        here = os.fstat(self.stream.fileno())
+        if there is None or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+            self.stream.close()
+            self.stream = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written is said once, and stops nothing."""
+        if not self._failed:
+            self._failed = True
+            print(f"xinshi: the log file cannot be written: {sys.exc_info()[1]}", file=sys.stderr)  # noqa: T201
 
 
 class _MaskingHandler(logging.StreamHandler[TextIO]):

@@ -50,11 +50,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def in_effect(settings: Settings) -> dict[str, Any]:
     """The settings under the names of the file."""
     account = asdict(settings.for_account())
-    for name in ("name", "password", "pace"):
+    for name in ("name", "password", "proxy_password", "pace"):
         del account[name]
-    sections = ("pace", "batch", "timeouts", "settlement", "tracking", "retry", "breaker")
+    sections = ("pace", "batch", "timeouts", "settlement", "tracking", "retry", "breaker", "results", "consume")
+    sections += ("wait", "log", "message", "radar", "money", "canary")
+    notify = settings.notify.model_dump(exclude={"dingtalk_secret"})
+    notify |= {name: notify[name].get_secret_value() for name in ("webhook", "wecom", "dingtalk")}
+    notify |= {name: list(notify[name]) for name in ("on", "command")}
     values = flat({"account": account} | {name: getattr(settings, name).model_dump() for name in sections})
-    return values | {"account.password_file": "", "journal.url": ""}
+    values["tracking.opt_out_words"] = list(values["tracking.opt_out_words"])
+    files = {"account.password_file": "", "account.proxy_password_file": "", "journal.url": ""}
+    hours = {"hours": {"window": list(settings.hours.window), "timezone": settings.hours.timezone}}
+    return values | flat({"notify": notify}) | flat(hours) | files
 
 
 def test_the_sample_holds_every_key_with_its_default_and_no_other(load: Load) -> None:
@@ -140,6 +147,22 @@ def test_the_same_number_is_the_same_however_it_was_written(load: Load) -> None:
 def test_distinct_sizes_is_auto_or_a_decision(load: Load, text: str, value: object) -> None:
     assert load(f"[batch]\ndistinct_sizes = {text}").batch.distinct_sizes is value
     assert load(XINSHI_BATCH__DISTINCT_SIZES=text.strip('"')).batch.distinct_sizes is value
+
+
+# ── queues ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_queue_has_its_password_from_a_variable_or_a_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    text = "[queues.a]\nurl = 'redis://me@h:1/s'\npassword_file = 'secret'\n[queues.b]\nurl = 'kafka://h/t'"
+    settings = load(text, XINSHI_QUEUES__B__PASSWORD="other")
+    assert settings.for_queue("a").url == "redis://me@h:1/s"
+    assert settings.for_queue("a").reveal_password() == SECRET
+    assert settings.for_queue("b").reveal_password() == "other"
+    assert SECRET not in repr(settings)
+    with pytest.raises(SettingsError, match=r"c: neither an address .* nor a \[queues.c\]"):
+        settings.for_queue("c")
 
 
 # ── accounts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -390,6 +413,18 @@ def test_an_unknown_variable_comes_with_the_nearest_name(load: Load, variable: s
         ("[accounts]\nnorth = 3", "accounts.north: must be a table, [accounts.north]"),
         ("[retry]\nwait_s = 11", "retry.wait_max_s = 10: must be at least retry.wait_s = 11"),
         ("[pace]\nnumbers_per_second = 99", "pace.numbers_per_second = 99: a batch of batch.max_recipients = 100"),
+        (
+            "[consume]\nlinger_ms = 600\nidle_s = 1",
+            "consume.linger_ms = 600: must be at most half of consume.idle_s, 500",
+        ),
+        ("[queues.a]\nurl = 'redis://u:p@h/s'", "queues.a.url: must be an address like redis://host:port/stream"),
+        ("[queues.a]\nurl = 'notices'", "queues.a.url"),
+        ("[queues.a]", "queues.a: url is missing"),
+        (
+            "[queues.a]\nurl = 'redis://h/s'\npassword = 'x'",
+            "queues.a.password: a password does not belong in this file",
+        ),
+        ("[queues.a]\nurl = 'redis://h/s'\ngroup = 'x'", "queues.a.group: unknown key; known are url, password_file"),
         (NORTH + "pace.numbers_per_second = 99", "accounts.north.pace.numbers_per_second = 99: a batch of"),
         ('[journal]\nurl = "postgresql://x/y"', 'journal.url = "postgresql://x/y": must be a path or sqlite:///'),
     ],

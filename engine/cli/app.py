@@ -11,8 +11,8 @@ from cyclopts.validators import Number
 
 from engine import __version__
 from engine.cli.out import complain
-from engine.cli.words import Common, Order
-from engine.errors import EngineError
+from engine.cli.words import Common, Order, When
+from engine.errors import EngineError, PlanError
 
 if TYPE_CHECKING:
     from engine.pipeline import Pipeline
@@ -42,11 +42,19 @@ def demo(*, rows: Annotated[int, Parameter(validator=Number(gte=1))] = 200_000, 
 
 
 @app.command
-def check(*, common: Common = _NONE) -> int:
-    """Check settings, login, balance, journal and disk. Sends nothing."""
+def check(
+    *, notify: Annotated[bool, Parameter(negative="", show_default=False)] = False, common: Common = _NONE
+) -> int:
+    """Check settings, login, balance, journal and disk. Sends nothing.
+
+    Parameters
+    ----------
+    notify
+        Also send a notification to try, every way that [notify] names.
+    """
     from engine.cli import commands
 
-    return commands.check(common)
+    return commands.check(common, notify=notify)
 
 
 @app.command
@@ -106,6 +114,8 @@ def run(
     requests_per_second: float | None = None,
     in_flight: int | None = None,
     allow_partial: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    when: When | None = None,
     common: Common = _NONE,
 ) -> int:
     """Send or resume what is planned in a campaign. Asks nothing.
@@ -122,11 +132,18 @@ def run(
         How many requests may be under way at once.
     allow_partial
         When the points do not reach: send what they reach for.
+    wait
+        When points, gateway or journal are not there: wait until they are, and go on (see [wait]).
     """
     from engine.cli import commands
 
     order = Order(
-        limit=limit, allow_partial=allow_partial, requests_per_second=requests_per_second, in_flight=in_flight
+        **vars(when or When()),
+        limit=limit,
+        allow_partial=allow_partial,
+        wait=wait,
+        requests_per_second=requests_per_second,
+        in_flight=in_flight,
     )
     return commands.run(campaign, order, common)
 
@@ -204,6 +221,40 @@ def resume(campaign: str, /, *, common: Common = _NONE) -> int:
 
 
 @app.command
+def pace(
+    campaign: str,
+    /,
+    *,
+    requests_per_second: Annotated[float | None, Parameter(validator=Number(gte=0, lte=10_000))] = None,
+    numbers_per_second: Annotated[float | None, Parameter(validator=Number(gte=0, lte=10_000_000))] = None,
+    in_flight: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1_000))] = None,
+    common: Common = _NONE,
+) -> int:
+    """Show how fast a campaign is being sent and what holds it back, or change the pace until its process ends.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    requests_per_second
+        From the next request on; 0: no limit.
+    numbers_per_second
+        From the next request on; 0: no limit.
+    in_flight
+        How many requests may be under way at once.
+    """
+    from engine.cli import commands
+
+    given = {
+        "requests_per_second": requests_per_second,
+        "numbers_per_second": numbers_per_second,
+        "in_flight": in_flight,
+    }
+    words = [f"{name}={value}" for name, value in given.items() if value is not None]
+    return commands.steer("pace", campaign, common, words)
+
+
+@app.command
 def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
     """Never send what has not started of a campaign.
 
@@ -218,25 +269,42 @@ def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
 
 
 @app.command
-def balance(*, common: Common = _NONE) -> int:
-    """Ask the gateway for the points left."""
+def balance(
+    *,
+    every: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
+    common: Common = _NONE,
+) -> int:
+    """Ask the gateway for the points left.
+
+    Parameters
+    ----------
+    every
+        Of every account of the settings.
+    """
     from engine.cli import commands
 
-    return commands.balance(common)
+    return commands.balance(common, every=every)
 
 
 @app.command
-def keywords(text: str, /, *, common: Common = _NONE) -> int:
+def keywords(text: str | None = None, /, *, campaign: str | None = None, common: Common = _NONE) -> int:
     """Ask the gateway whether a text holds forbidden words. Sends nothing.
 
     Parameters
     ----------
     text
         The text, or - to read it from standard input.
+    campaign
+        Instead of a text: find out which cells brought forbidden words into the texts of this campaign that were refused.
     """
+    if (text is None) == (campaign is None):
+        raise PlanError("name a text, or a campaign with --campaign")
     from engine.cli import commands
 
-    return commands.keywords(text, common)
+    if campaign is not None:
+        return commands.explain_refusals(campaign, common)
+    assert text is not None
+    return commands.keywords("-" if text == "./-" else text, common)
 
 
 @app.command
@@ -265,7 +333,7 @@ app.command(optouts)
 
 
 @optouts.command(name="add")
-def optouts_add(number: str, /, *numbers: str, reason: str = "", common: Common = _NONE) -> int:
+def optouts_add(number: str, /, *numbers: str, reason: str = "", scope: str = "account", common: Common = _NONE) -> int:
     """Send these people nothing any more, also in a campaign that is being sent now.
 
     Parameters
@@ -276,14 +344,18 @@ def optouts_add(number: str, /, *numbers: str, reason: str = "", common: Common 
         More of them.
     reason
         Why, in your words.
+    scope
+        account: from this account; all: from every account of this journal.
     """
     from engine.cli import tracking
 
-    return tracking.add([number, *numbers], reason, common)
+    return tracking.add([number, *numbers], reason, scope, common)
 
 
 @optouts.command(name="remove")
-def optouts_remove(number: str, /, *numbers: str, common: Common = _NONE) -> int:
+def optouts_remove(
+    number: str, /, *numbers: str, reason: str = "", scope: str = "account", common: Common = _NONE
+) -> int:
     """Let these people get messages again.
 
     Parameters
@@ -292,15 +364,29 @@ def optouts_remove(number: str, /, *numbers: str, common: Common = _NONE) -> int
         A mobile number, in any usual spelling.
     numbers
         More of them.
+    reason
+        Why, in your words; it is kept.
+    scope
+        account: those from this account; all: those from every account.
     """
     from engine.cli import tracking
 
-    return tracking.remove([number, *numbers], common)
+    return tracking.remove([number, *numbers], reason, scope, common)
 
 
 @optouts.command(name="import")
-def optouts_import(file: Path, /, *, column: str | None = None, reason: str = "", common: Common = _NONE) -> int:
-    """Send everybody in a list nothing any more.
+def optouts_import(
+    file: Path | None = None,
+    /,
+    *,
+    column: str | None = None,
+    from_dead: str | None = None,
+    codes: str | None = None,
+    reason: str = "",
+    scope: str = "account",
+    common: Common = _NONE,
+) -> int:
+    """Send everybody in a list nothing any more; or everybody whose number a campaign found dead.
 
     Parameters
     ----------
@@ -308,12 +394,39 @@ def optouts_import(file: Path, /, *, column: str | None = None, reason: str = ""
         A list (CSV), or one number a line.
     column
         The column with the numbers: its name, or its place from 1.
+    from_dead
+        Instead of a file: the campaign whose delivery reports say that a number is not in use (空号).
+    codes
+        With --from-dead: the error codes that say so, such as MK:0001; by default those of the profile.
     reason
         Why, in your words.
+    scope
+        Of a list: account, from this account; all, from every account of this journal.
+    """
+    if (file is None) == (from_dead is None):
+        raise PlanError("name a list, or a campaign with --from-dead")
+    if from_dead is not None:
+        from engine.cli import results
+
+        return results.suppress_dead(from_dead, codes, reason, common)
+    from engine.cli import tracking
+
+    assert file is not None
+    return tracking.import_(file, column, reason, scope, common)
+
+
+@optouts.command(name="export")
+def optouts_export(file: Path, /, *, common: Common = _NONE) -> int:
+    """Write everybody who has opted out to a CSV that `optouts import` reads again.
+
+    Parameters
+    ----------
+    file
+        The file to write (only you may read it), or - for standard output.
     """
     from engine.cli import tracking
 
-    return tracking.import_(file, column, reason, common)
+    return tracking.export(file, common)
 
 
 @optouts.command(name="list")
@@ -322,6 +435,54 @@ def optouts_list(*, common: Common = _NONE) -> int:
     from engine.cli import tracking
 
     return tracking.listing(common)
+
+
+@app.command
+def consume(
+    source: str,
+    /,
+    *,
+    once: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    outcomes: str | None = None,
+    signature: str | None = None,
+    opt_out: str | None = None,
+    batch_size: int | None = None,
+    requests_per_second: float | None = None,
+    in_flight: int | None = None,
+    common: Common = _NONE,
+) -> int:
+    """Send what a queue brings, until Ctrl-C: Redis Streams, RabbitMQ or Kafka.
+
+    Parameters
+    ----------
+    source
+        A name from [queues.NAME] in the settings, or an address: redis://host:port/stream?group=NAME, amqp://host:port/queue,
+        kafka://host:port/topic?group=NAME. A password stands in the settings or in a variable, never here.
+    once
+        End when the queue is empty and everything is sent.
+    outcomes
+        The stream, queue or topic of the same broker in which somebody wants to know what became of everybody.
+    signature
+        Your brand, as the gateway knows it.
+    opt_out
+        The opt-out words to end messages with.
+    batch_size
+        Recipients in one request.
+    requests_per_second
+        The pace; 0: no limit.
+    in_flight
+        How many requests may be under way at once.
+    """
+    from engine.cli import consuming
+
+    order = Order(
+        signature=signature,
+        opt_out=opt_out,
+        batch_size=batch_size,
+        requests_per_second=requests_per_second,
+        in_flight=in_flight,
+    )
+    return consuming.consume(source, order, common, once=once, outcomes=outcomes or "")
 
 
 def _reading(files: Sequence[Path], order: Order) -> Pipeline:
@@ -368,6 +529,101 @@ def settle(
     return settling.settle(campaign, common)
 
 
+@app.command
+def export(
+    campaign: str,
+    /,
+    *,
+    output: Path,
+    format: str | None = None,
+    state: str | None = None,
+    columns: str | None = None,
+    common: Common = _NONE,
+) -> int:
+    """Write the list again with what became of every row: state, task id, delivery, times, reason, reply.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    output
+        The file to write (only you may read it), or - for standard output.
+    format
+        csv (for Excel), jsonl or parquet; by default what the file is called.
+    state
+        Only these, such as undelivered,unreported,refused: a list that can be sent to again.
+    columns
+        Only these columns, in this order, by name: of your list, and state, delivery, task_id, submitted, answered, reported,
+        reason, replied, reply, message, number, list, line, batch, exclusion, code.
+    """
+    from engine.cli import results
+
+    return results.export(campaign, output, format, state, columns, common)
+
+
+@app.command
+def report(
+    campaign: str,
+    /,
+    *,
+    html: Path | None = None,
+    by: str | None = None,
+    common: Common = _NONE,
+) -> int:
+    """Show what a campaign came to: delivery over time, undelivered by reason, points, doubts. No full number is in it.
+
+    Parameters
+    ----------
+    campaign
+        Its name, as `status` shows it.
+    html
+        Write it as one page of HTML, which shows and prints without anything else.
+    by
+        Count also by the values of this column of the list, such as a city.
+    """
+    from engine.cli import results
+
+    return results.report(campaign, html, by, common)
+
+
+@app.command
+def forget(
+    *,
+    older_than: str,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    yes: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    common: Common = _NONE,
+) -> int:
+    """Remove numbers and texts of campaigns that ended long ago, for good. Their counts and all opt-outs stay.
+
+    Parameters
+    ----------
+    older_than
+        How long ago they ended at least: 180d, 26w, 6m, 2y.
+    dry_run
+        Show what would be removed, and remove nothing.
+    yes
+        Do not ask.
+    """
+    from engine.cli import results
+
+    return results.forget(older_than, dry_run=dry_run, yes=yes, common=common)
+
+
+@app.command
+def backup(file: Path, /, *, common: Common = _NONE) -> int:
+    """Copy the journal, also while a campaign is being sent, and check the copy.
+
+    Parameters
+    ----------
+    file
+        Where the copy goes (only you may read it). What is there already is not overwritten.
+    """
+    from engine.cli import results
+
+    return results.backup(file, common)
+
+
 @app.command(help_flags=[])
 def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
     """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""
@@ -376,19 +632,27 @@ def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=
     return serve(words)
 
 
+def _with_dashes(words: Sequence[str]) -> list[str]:
+    """A dash alone is standard input or output, and the parser takes it for an option; as a path, ./- is the same."""
+    return ["./-" if word == "-" else word for word in words]
+
+
 def answer(words: Sequence[str]) -> int:
     """The exit code of one command line. The only place that ends an error."""
     try:
-        result: Any = app(list(words), exit_on_error=False, print_error=False, result_action="return_value")
+        result: Any = app(_with_dashes(words), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         known = list(words[:1]) if words and words[0] in app else []
         complain(f"xinshi: {error}\nTry: {' '.join(['xinshi', *known, '--help'])}\n")
         return 2
     except EngineError as error:
         from engine.cli.exits import code_of_error
+        from engine.telemetry import logger
 
+        code = code_of_error(error)
+        logger.info("the command failed", extra={"error": type(error).__name__, "code": code})
         complain(f"xinshi: {error}\n")
-        return code_of_error(error)
+        return code
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the last door: people get a sentence, the log the rest

@@ -4,41 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
 import signal
 import sqlite3
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from engine.beside import audit_campaign, order_owner
+from engine.beside import audit_campaign, order_owner, standing
 from engine.beside import status as look
 from engine.beside import why as trace
 from engine.cli import out, pages
+from engine.cli.asking import read_line
 from engine.cli.exits import AGAIN, INTERNAL, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
+from engine.cli.screening import (
+    AGAIN_HINT,
+    explained_json,
+    explained_page,
+    refuse_repeats,
+    repeats,
+    with_kind,
+)
 from engine.cli.words import Common, Order
-from engine.errors import EngineError, PlanError
+from engine.clock import wall_time
+from engine.errors import EngineError, NotTold, PlanError, SettingsError
 from engine.gate import Gate
+from engine.intake import normalise
+from engine.intake.kept import kept_folder
 from engine.ledger.audit import Truth
+from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
-from engine.model import Balance
+from engine.model import Balance, CampaignState
+from engine.notify import Delivery
+from engine.patience import Sending, opened, planned
 from engine.pipeline import Pipeline
-from engine.plans import Plan, SendOrder, preview
+from engine.plans import Plan, SendOrder, explain_campaign, preview
 from engine.runtime import Engine, run_in_loop, unless_set
 from engine.settings import Settings, load_settings
-from engine.telemetry import configure_logging
+from engine.signing import keep_parts
+from engine.telemetry import LogFile, configure_logging
+from engine.telling import tell_trial
+from engine.trial import plan_trial, refuse_failed
 
 _STANDARD_INPUT = Path("-")
 
 
-def check(common: Common) -> int:
-    """Settings, journal, disk, SQLite, login and balance; a line each."""
+def check(common: Common, *, notify: bool = False) -> int:
+    """Settings, journal, disk, SQLite, login and balance; a line each. `notify`: people are told, to see that it works."""
     settings = _settings(common, warns=True)
+    told: list[Delivery] = []
     account = settings.for_account(common.account)
     problems: list[EngineError] = []
     balances: list[Balance] = []
@@ -53,6 +73,9 @@ def check(common: Common) -> int:
                 balances.append(await gate.balance())
             except EngineError as error:
                 problems.append(error)
+        if notify:
+            told.extend(await tell_trial(settings, account.name))
+            problems.extend(NotTold(f"notify.{each.channel}: {each.problem}") for each in told if each.problem)
         return code_of_error(problems[0]) if problems else OK
 
     code = run_in_loop(main())
@@ -68,6 +91,7 @@ def check(common: Common) -> int:
                 "url": account.url,
                 "profile": account.profile,
                 "balance": pages.balance_json(balances[0]) if balances else None,
+                **({"notified": [each.channel for each in told if not each.problem]} if notify else {}),
                 "problems": [str(problem) for problem in problems],
             }
         )
@@ -83,9 +107,11 @@ def check(common: Common) -> int:
             "",
         ),
         ("account", f"{account.account} at {account.url}, profile {account.profile}", ""),
+        *pages.route_lines(account),
     ]
     if balances:
         lines += [("login", "works", ""), *pages.balance_lines(balances[0])]
+    lines += [("notified", each.channel, "") for each in told if not each.problem]
     lines += [("PROBLEM", str(problem), "") for problem in problems]
     out.page(pages.grid(lines))
     return code
@@ -106,6 +132,7 @@ def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline)
             reading.end()
             return 128 + caught[0]
         made.append(found)
+        await asyncio.to_thread(keep_parts, settings.journal_path, found.plan_hash, found.parts)
         return OK
 
     code = run_in_loop(main())
@@ -113,7 +140,8 @@ def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline)
         out.data(pages.plan_json(made[0]))
     elif made:
         out.page(pages.plan_page(made[0]))
-        out.tell(common, pages.plan_hint(made[0]))
+        again = repeats(made[0], settings, again=order.again)
+        out.tell(common, pages.plan_hint(made[0]) + (AGAIN_HINT if again else ""))
     return code
 
 
@@ -121,29 +149,45 @@ def send(
     files: Sequence[Path], order: Order, common: Common, reading: Pipeline, *, yes: bool, signed: str | None
 ) -> int:
     """Plan, confirm, run; or go on with the campaign this order already is."""
-    if not yes and signed is None and (not sys.stdin.isatty() or _STANDARD_INPUT in files):
+    if order.dry_run and order.test:
+        raise PlanError("--dry-run sends nothing, and --test sends something; leave one of them away")
+    nobody_there = not sys.stdin.isatty() or _STANDARD_INPUT in files
+    if not yes and signed is None and not order.dry_run and nobody_there:
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
-    settings = _settings(common, order)
+    settings = with_kind(_settings(common, order), order, common, asks=not yes and signed is None and not nobody_there)
     wanted = _order(files, order, signed)
+    test = [normalise(number) for number in order.test]
     live = _announcing(Live(), common)
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common))
+        async with opening as engine, _stopping(common, live) as (stop, caught):
+            made: Plan | None = None
+            if order.dry_run:
+                tried = await unless_set(stop.gently, _rehearsed(engine, wanted, common, reading, live))
+                return 128 + caught[0] if tried is None else tried
             record = await unless_set(stop.gently, engine.known(wanted, reading))
             if record is not None:
-                out.tell(common, _known_already(record.name, wanted.campaign))
+                out.tell(common, _known_already(record.name, wanted))
             elif not caught:
-                agreed = _agreed_plan(engine, wanted, common, reading, live, asks=not yes and signed is None)
+                asks = not yes and signed is None
+                agreed = _agreed_plan(engine, wanted, common, reading, live, stop, test=test, asks=asks)
                 if (made := await unless_set(stop.gently, agreed)) is not None:
-                    record = await engine.publish(made)
+                    record = made.added_to if not made.tally.recipients else await engine.publish(made)
             if record is None:
                 reading.end()
                 out.tell(common, "Nothing was sent; no campaign was made.\n")
                 return 128 + caught[0] if caught else REFUSED_BEFORE
+            reserved = ZERO if made is None or wanted.ignore_reserve else made.reserved_points
+            if settings.results.keep_lists != "none":
+                reading.keep(kept_folder(settings.journal_path), files=settings.results.keep_lists == "all")
             with showing(live, _is_lively(common)):
-                summary = await engine.run(
-                    record, live=live, stop=stop, allow_partial=wanted.allow_partial, limit=wanted.limit
+                sending = Sending(
+                    engine=engine, live=live, stop=stop, allow_partial=wanted.allow_partial, reserved=reserved
                 )
+                summary = await sending.run(record, limit=wanted.limit, waits=wanted.waits)
+            if problem := await asyncio.to_thread(reading.kept):
+                out.tell(common, f"Note: no copy of the list is kept: {problem}\n")
         return _finish(summary, common, settings, caught)
 
     return run_in_loop(main())
@@ -155,14 +199,15 @@ def run(campaign: str, order: Order, common: Common) -> int:
     live = _announcing(Live(), common)
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common))
+        async with opening as engine, _stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
                 raise PlanError(f"there is no campaign named {campaign!r}; `xinshi status` lists them")
+            record = await engine.decide(record, order.wish(at=wall_time()))
             with showing(live, _is_lively(common)):
-                summary = await engine.run(
-                    record, live=live, stop=stop, allow_partial=order.allow_partial, limit=order.limit
-                )
+                sending = Sending(engine=engine, live=live, stop=stop, allow_partial=order.allow_partial)
+                summary = await sending.run(record, limit=order.limit, waits=order.wait)
         return _finish(summary, common, settings, caught)
 
     return run_in_loop(main())
@@ -172,18 +217,26 @@ def status(campaign: str | None, common: Common) -> int:
     """One campaign in full, or all in a table."""
     settings = _settings(common)
     found: list[CampaignSummary] = []
+    now: list[str] = []
 
     async def main() -> int:
         found.extend(await look(settings, campaign))
+        if campaign is not None and not common.json and found[0].state is CampaignState.RUNNING:
+            now.append(await standing(settings, campaign))
         return OK
 
     run_in_loop(main())
     if common.json:
-        out.data(found[0].as_json() if campaign is not None else [each.as_json() for each in found])
+        told = [pages.summary_json(each, settings.account_of(each.account)) for each in found]
+        out.data(told[0] if campaign is not None else told)
     elif campaign is not None:
-        out.page(pages.summary_page(found[0], words=_same_journal(common)))
+        account = settings.account_of(found[0].account)
+        out.page(pages.summary_page(found[0], words=_same_journal(common), account=account))
+        if any(now):
+            out.page(f"Now: {now[0]}.\n")
     else:
-        out.page(pages.campaigns_page(found, journal=settings.journal_path))
+        names = {account.account_key: account.name for account in settings.accounts.values()}
+        out.page(pages.campaigns_page(found, journal=settings.journal_path, accounts=names))
     return OK
 
 
@@ -222,18 +275,18 @@ def why(number: str, common: Common) -> int:
         if common.json:
             out.data([pages.trace_json(each) for each in traces])
         else:
-            out.page(pages.traces_page(number, traces))
+            out.page(pages.traces_page(number, traces, with_texts=common.verbose > 0))
         return OK
 
     return run_in_loop(main())
 
 
-def steer(verb: str, campaign: str, common: Common) -> int:
-    """Pause, resume or cancel: through the process that owns the journal, or directly."""
+def steer(verb: str, campaign: str, common: Common, words: Sequence[str] = ()) -> int:
+    """Pause, resume, cancel or pace: through the process that owns the journal, or directly."""
     settings = _settings(common)
 
     async def main() -> int:
-        word = await order_owner(settings, verb, campaign)
+        word = await order_owner(settings, verb, campaign, words)
         if common.json:
             out.data({"done": word.done, "words": word.words})
         else:
@@ -243,9 +296,11 @@ def steer(verb: str, campaign: str, common: Common) -> int:
     return run_in_loop(main())
 
 
-def balance(common: Common) -> int:
-    """The points left."""
+def balance(common: Common, *, every: bool = False) -> int:
+    """The points left; of `every` account of the settings, or of one."""
     settings = _settings(common)
+    if every:
+        return run_in_loop(_balances(settings, common))
 
     async def main() -> int:
         async with Gate.open(settings, common.account) as gate:
@@ -255,6 +310,44 @@ def balance(common: Common) -> int:
         else:
             out.page(pages.balance_page(found))
         return OK
+
+    return run_in_loop(main())
+
+
+async def _balances(settings: Settings, common: Common) -> int:
+    """Every account is asked at once; what one cannot say keeps none of the others back."""
+
+    async def ask(name: str) -> Balance | EngineError:
+        try:
+            async with Gate.open(settings, name) as gate:
+                return await gate.balance()
+        except EngineError as error:
+            return error
+
+    names = list(settings.accounts)
+    told = dict(zip(names, await asyncio.gather(*map(ask, names)), strict=True))
+    if common.json:
+        out.data(pages.balances_json(told))
+    else:
+        out.page(pages.balances_page(told))
+    codes = [code_of_error(each) for each in told.values() if isinstance(each, EngineError)]
+    return codes[0] if codes else OK
+
+
+def explain_refusals(campaign: str, common: Common) -> int:
+    """Why the gateway refused texts of a campaign. Exit code 3 when it finds forbidden words in them."""
+    settings = _settings(common)
+
+    async def main() -> int:
+        async with Gate.open(settings, common.account) as gate:
+            found = await explain_campaign(settings, gate, campaign)
+        if common.json:
+            out.data(None if found is None else explained_json(found))
+        elif found is None:
+            out.page(f"No text of {campaign} was refused for its content.\n")
+        else:
+            out.page(explained_page(found))
+        return SOME_REFUSED if found is not None and (found.fixed or found.values or found.unclear) else OK
 
     return run_in_loop(main())
 
@@ -282,35 +375,81 @@ def _settings(common: Common, order: Order | None = None, *, warns: bool = False
     overrides: dict[str, object] = {"journal.url": common.journal}
     if order is not None:
         overrides["batch.max_recipients"] = order.batch_size
+        overrides["message.kind"] = order.kind
+        overrides["message.checkcontent"] = order.checkcontent or None
+        overrides["radar.max_per_number"] = order.max_per_number
         overrides[f"{pace}.requests_per_second"] = order.requests_per_second
         overrides[f"{pace}.in_flight"] = order.in_flight
     if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
         load_settings(common.config, overrides={}).for_account(common.account)
     settings = load_settings(common.config, overrides=overrides)
+    _log_to_file(settings, common)
     for warning in settings.warnings if order is not None or warns else ():
         out.tell(common, f"Note: {warning}\n")
     return settings
+
+
+def _log_to_file(settings: Settings, common: Common) -> None:
+    log = settings.log
+    if not log.file:
+        return
+    file = LogFile(
+        path=Path(log.file),
+        level=logging.getLevelNamesMapping()[log.level.upper()],
+        max_bytes=max(1, round(log.max_mb * 1_000_000)),
+        keep=log.keep,
+    )
+    try:
+        configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr, file=file)
+    except OSError as error:
+        raise SettingsError(f"log.file: {log.file} cannot be opened: {error.strerror}") from error
 
 
 def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> SendOrder:
     return SendOrder(
         files=tuple(files),
         text=_text(order),
+        text_column=order.text_column,
+        defaults=_defaults(order.default),
+        add_to=order.add_to,
         column=order.column,
         encoding=order.encoding,
         campaign=order.campaign,
         signature=order.signature,
         opt_out=order.opt_out,
         allow_partial=order.allow_partial,
+        waits=order.wait,
         again=order.again,
         limit=order.limit,
+        wish=order.wish(at=wall_time()),
+        ignore_reserve=order.ignore_reserve,
         signed_off=signed,
     )
 
 
-def _text(order: Order) -> str:
-    if (order.text is None) == (order.text_file is None):
-        raise PlanError("give the message once: with --text, or with --text-file FILE (- reads standard input)")
+def _text(order: Order) -> str | None:
+    given = {"--text": order.text, "--text-file": order.text_file, "--text-column": order.text_column}
+    named = [flag for flag, value in given.items() if value is not None]
+    if order.add_to is not None:
+        settled: dict[str, object] = {
+            "--campaign": order.campaign,
+            "--signature": order.signature,
+            "--opt-out": order.opt_out,
+            "--default": order.default,
+            "--again": order.again,
+        }
+        if idle := [*named, *(flag for flag, value in settled.items() if value)]:
+            raise PlanError(
+                f"{', '.join(idle)}: the campaign {order.add_to!r} has its text and name already; leave it away"
+            )
+        return None
+    if len(named) != 1:
+        raise PlanError(
+            "give the message once: with --text, with --text-file FILE (- reads standard input), "
+            "or with --text-column COLUMN where every row has its own"
+        )
+    if order.text_column is not None:
+        return None
     if order.text is not None:
         return order.text
     assert order.text_file is not None
@@ -324,7 +463,23 @@ def _text(order: Order) -> str:
         raise PlanError(f"--text-file {order.text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
 
 
-def _known_already(name: str, wanted: str | None) -> str:
+def _defaults(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in given:
+        name, sign, value = each.partition("=")
+        if not sign or not name.strip():
+            raise PlanError(
+                f"--default {each}: write the column and what stands in for it, such as --default 姓名=客户"
+            )
+        if found.setdefault(name.strip(), value) != value:
+            raise PlanError(f"--default {name.strip()}: given twice, with two values")
+    return found
+
+
+def _known_already(name: str, order: SendOrder) -> str:
+    if order.add_to is not None:
+        return f"The campaign {name!r} has these lists already: nothing is added. What is left of it goes out now.\n"
+    wanted = order.campaign
     unused = f" The name {wanted!r} is not used." if wanted not in (None, name) else ""
     return (
         f"This order is known: it is the campaign {name!r}.{unused} What is left of it goes out now, and nothing twice.\n"
@@ -332,18 +487,72 @@ def _known_already(name: str, wanted: str | None) -> str:
     )
 
 
+async def _rehearsed(engine: Engine, order: SendOrder, common: Common, reading: Pipeline, live: Live) -> int:
+    """Everything but the sending: what a send would refuse is refused, and nothing stays."""
+    if (record := await engine.known(order, reading, looks=True)) is not None:
+        out.tell(common, _known_already(record.name, order) + "This is a dry run: nothing was sent.\n")
+        return OK
+    with showing(live, _is_lively(common)):
+        made = await planned(engine, order, reading, live)
+    await engine.discard(made)
+    if common.json:
+        out.data(pages.plan_json(made))
+    else:
+        out.page(pages.plan_page(made))
+    if repeats(made, engine.settings, again=order.again):
+        refuse_repeats(made, engine.settings)
+    out.tell(common, "This was a dry run: nothing was sent, no campaign was made.\n")
+    return OK
+
+
+async def _tested(engine: Engine, made: Plan, common: Common, stop: Stop, *, test: Sequence[str], asks: bool) -> bool:
+    """Send the text to the operator's own numbers, and say whether to go on. Raises SendRefused when it is not accepted."""
+    if asks and not await _agreed(f"Send the text to {len(test)} of your own numbers first? [y/N] "):
+        return False
+    record = await plan_trial(engine, made, test)
+    refuse_failed(await Sending(engine=engine, live=_announcing(Live(), common), stop=stop).run(record, waits=False))
+    out.tell(
+        common, f"The test {record.name!r} was accepted: {len(test)} numbers. What they got is what the list gets.\n"
+    )
+    return True
+
+
+async def _agreed(question: str) -> bool:
+    out.ask(question)
+    return (await _typed_line()).strip().lower() in ("y", "yes")
+
+
 async def _agreed_plan(
-    engine: Engine, order: SendOrder, common: Common, reading: Pipeline, live: Live, *, asks: bool
+    engine: Engine,
+    order: SendOrder,
+    common: Common,
+    reading: Pipeline,
+    live: Live,
+    stop: Stop,
+    *,
+    test: Sequence[str],
+    asks: bool,
 ) -> Plan | None:
     """A plan that somebody agrees to; None, and nothing is left of it, when nobody does."""
     with showing(live, _is_lively(common)):
-        made = await engine.plan(order, reading, live)
+        made = await planned(engine, order, reading, live)
     try:
         if not common.json:
             out.tell(common, pages.plan_page(made))
-        if asks:
-            out.ask(f"Send to {_how_many(made, order)} people now? [y/N] ")
-        if not asks or (await _typed_line()).strip().lower() in ("y", "yes"):
+        if made.added_to is not None and not made.tally.recipients:  # of the others, a plan for nobody is refused
+            out.tell(common, f"Nobody is added to {made.name!r}. What is left of it goes out now.\n")
+            await engine.discard(made)
+            return made
+        agreed = True
+        if repeats(made, engine.settings, again=order.again):
+            if not asks:
+                refuse_repeats(made, engine.settings)
+            agreed = not asks or await _agreed("Many of them got nearly this text lately. Is that meant? [y/N] ")
+        if agreed and test:
+            agreed = await _tested(engine, made, common, stop, test=test, asks=asks)
+        if agreed and asks:
+            agreed = await _agreed(f"Send to {_how_many(made, order)} people now? [y/N] ")
+        if agreed:
             return made
     except BaseException:  # put in order, then raised on
         await engine.discard(made)
@@ -365,14 +574,16 @@ async def _typed_line() -> str:
         await ready.wait()
     finally:
         loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline()
+    return read_line()
 
 
 def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught: list[int]) -> int:
+    account = settings.account_of(summary.account)
     if common.json:
-        out.data(summary.as_json())
+        out.data(pages.summary_json(summary, account))
     elif not common.quiet:
-        out.page(pages.summary_page(summary, words=_same_journal(common), journal=settings.journal_path))
+        words, journal = _same_journal(common), settings.journal_path
+        out.page(pages.summary_page(summary, words=words, journal=journal, account=account))
     return code_of_summary(summary, signal=caught[0] if caught else None)
 
 
@@ -407,6 +618,10 @@ def _free_bytes(path: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def _telling(common: Common) -> Callable[[str], None]:
+    return lambda words: out.tell(common, f"{words}\n")
 
 
 def _announcing(live: Live, common: Common) -> Live:

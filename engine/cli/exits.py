@@ -8,7 +8,9 @@ from engine.errors import (
     GatewayError,
     IntakeError,
     JournalError,
+    NotTold,
     PlanError,
+    QueueError,
     Refused,
     SchemaMismatch,
     SendRefused,
@@ -27,7 +29,7 @@ def code_of_error(error: EngineError) -> int:
             return USAGE
         case SendRefused() | BalanceTooLow() | Refused():
             return REFUSED_BEFORE
-        case JournalError() | GatewayError():
+        case JournalError() | GatewayError() | QueueError() | NotTold():
             return AGAIN
         case _:
             return INTERNAL

@@ -6,7 +6,7 @@ A page is one grid: a label, then a number and what it means, or words in both t
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,18 +14,27 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from engine.beside import Audited
+from engine.cli.screening import screening_json, screening_lines
+from engine.clock import wall_time
+from engine.conduct import hours_of
+from engine.dispatch.lane import ENOUGH_IN_FLIGHT
+from engine.dispatch.timetable import ends_words, moment_words
+from engine.errors import EngineError
 from engine.journal.port import AttemptRow, ToldReport, Trace
 from engine.ledger.audit import Finding
 from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
-from engine.lines import named_line
-from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, PauseReason
+from engine.lines import named_line, untagged
+from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
 from engine.pipeline import Listing
+from engine.planning.wording import SameText
 from engine.plans import Plan
+from engine.reasons import BECAUSE
+from engine.settings import AccountSettings
 
-_LISTS_SHOWN, _CELL_SHOWN = 8, 24
+_LISTS_SHOWN, _CELL_SHOWN, _SPREAD_SHOWN = 8, 24, 6
 
-_EXCLUDED = {
+EXCLUDED = {
     Exclusion.INVALID: "not a mobile number",
     Exclusion.DUPLICATE: "twice in the list",
     Exclusion.OPTED_OUT: "opted out",
@@ -37,22 +46,11 @@ _EXCLUDED = {
     Exclusion.EXCLUDED_LIST: "on a list given with --exclude",
     Exclusion.NOT_ON_LIST: "on no list given with --only",
     Exclusion.MALFORMED: "columns shifted",
-}
-
-_PAUSED = {
-    PauseReason.OPERATOR: "paused by the operator",
-    PauseReason.CREDENTIALS: "the gateway refused the login; nothing more was tried with it",
-    PauseReason.BALANCE: "the points do not reach",
-    PauseReason.CONTENT: "the gateway refused the text",
-    PauseReason.CONFIGURATION: "the gateway's address or profile is wrong",
-    PauseReason.UNREACHABLE: "the gateway cannot be reached",
-    PauseReason.THROTTLED: "the gateway says it is too fast",
-    PauseReason.REFUSALS: "several refusals in a row, in words that are not known",
-    PauseReason.DOUBTS: "several answers in a row were lost; the gateway may be down",
-    PauseReason.IN_DOUBT: "nothing is left to send, but some answers were lost",
-    PauseReason.STOPPED: "stopped",
-    PauseReason.JOURNAL: "the journal could not be written",
-    PauseReason.LIMIT: "only a part was released (--limit)",
+    Exclusion.PLACEHOLDER: "a cell the text needs is blank",
+    Exclusion.UNSENDABLE: "text that cannot be sent",
+    Exclusion.TOO_LONG: "text too long",
+    Exclusion.FORBIDDEN_VALUE: "a cell that the gateway forbids",
+    Exclusion.TOO_OFTEN: "reached too often lately",
 }
 
 _BEFORE_GOING_ON = {
@@ -64,6 +62,9 @@ _BEFORE_GOING_ON = {
     PauseReason.REFUSALS: "Ask your vendor what the words above mean.",
     PauseReason.DOUBTS: "`xinshi check` tells when the gateway answers again.",
     PauseReason.LIMIT: "--limit N releases N more; without it, all that is left goes out.",
+    PauseReason.FLOOR: "Top up, or lower --keep-points; --allow-partial sends what the points above it reach for.",
+    PauseReason.CANARY: "Look at the reasons above. Going on accepts them: the rest goes out.",
+    PauseReason.UNDELIVERED: "Look at the reasons (`xinshi report`); canary.undelivered_spike = 0 never pauses for them.",
 }
 
 _STATES = {
@@ -75,6 +76,7 @@ _STATES = {
     "cancelled": ("cancelled", ""),
     "expired": ("expired", ""),
 }
+_USUAL_ANSWER_S = 0.5  # many gateways answer no sooner
 _MOST_REASONS = 5  # shown per state
 _MOST_LINES = 20  # shown of those left out
 _MOST_DOUBTS = 20  # shown of those still open
@@ -112,32 +114,69 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def plan_page(plan: Plan) -> str:
     """The preview."""
-    tally, message = plan.tally, plan.message
+    tally = plan.tally
     excluded = sum(tally.excluded.values())
     lines: list[Line] = [
-        ("campaign", plan.name, ""),
-        *_list_lines(plan.listing),
+        ("campaign" if plan.added_to is None else "added to", plan.name, ""),
+        *_list_lines(plan.listing, plan.left_aside),
         ("rows", tally.rows, f"and {tally.extra:,} second numbers in a cell" if tally.extra else ""),
         ("left out", excluded, f"listed in {plan.rejects}" if plan.rejects else ""),
         *(
-            (f"  {_EXCLUDED[reason]}", count, f"e.g. {_samples(tally.samples[reason])}")
+            (f"  {EXCLUDED[reason]}", count, f"e.g. {_samples(tally.samples[reason])}")
             for reason, count in tally.excluded.most_common()
         ),
         ("recipients", tally.recipients, ""),
         ("batches", tally.batches, f"requests of {_sizes(tally.smallest_batch, tally.largest_batch)}"),
-        ("segments", tally.segments, f"{message.segments} a recipient: the text has {message.units} characters"),
-        ("points", tally.points, "estimated"),
+        ("segments", tally.segments, _segments_words(plan)),
+        ("points", plan.points, _points_words(plan)),
+        *_cost_lines(plan.account, None, tally.points),
         _balance_against(plan),
+        *_reserve_lines(plan),
         ("time", _pace_words(plan), ""),
-        ("text", message.content, ""),
+        *_conduct_lines(plan),
+        *_text_lines(plan),
+        *screening_lines(plan),
         ("plan hash", plan.plan_hash, ""),
     ]
     return f"\n{grid(lines)}\n"
 
 
-def _list_lines(listing: Listing) -> Iterator[Line]:
+def _segments_words(plan: Plan) -> str:
+    """What a recipient costs, or how that is spread."""
+    if isinstance(plan.wording, SameText):
+        message = plan.wording.message
+        return f"{message.segments} a recipient: the text has {message.units} characters"
+    spread = plan.tally.spread
+    shares = [
+        f"{segments} {'part' if segments == 1 else 'parts'}: {_share(spread[segments], plan.tally.recipients)}"
+        for segments in sorted(spread)[:_SPREAD_SHOWN]
+    ]
+    return ", ".join([*shares, *(["…"] if len(spread) > _SPREAD_SHOWN else [])])
+
+
+def _share(part: int, whole: int) -> str:
+    """A percentage that says neither 0 nor 100 unless it is."""
+    share = 100 * part / whole
+    return f"{part:,} recipients" if share < 0.5 or 99.5 <= share < 100 else f"{share:.0f} %"
+
+
+def _text_lines(plan: Plan) -> Iterator[Line]:
+    yield "text", plan.wording.shown, ""
+    if isinstance(plan.wording, SameText):
+        return
+    yield "  different", plan.tally.texts, "texts; recipients of the same one share requests"
+    if plan.tally.longest is not None:
+        line, message = plan.tally.longest
+        yield "  longest", f"{message.units} characters, line {named_line(line)}: {message.content}", ""
+    for line, message in plan.tally.text_samples:
+        yield "  for example", f"line {named_line(line)}: {message.content}", ""
+
+
+def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[Line]:
     """The lists that are read, how each begins, and what is not read or not clear."""
-    for each in listing.list_files[:_LISTS_SHOWN]:
+    for at in sorted(left_aside):
+        yield "not read", f"{listing.list_files[at].label}: the campaign has this list already", ""
+    for each in [each for at, each in enumerate(listing.list_files) if at not in left_aside][:_LISTS_SHOWN]:
         label = each.column_label if each.column_label.startswith("column ") else f"column {each.column_label}"
         yield "list", f"{each.label} ({each.encoding.upper()}, numbers in {label})", ""
         for row in each.preview_rows if len(listing.list_files) == 1 else ():
@@ -176,14 +215,48 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "excluded": {reason.value: tally.excluded.get(reason, 0) for reason in Exclusion},
         "batches": tally.batches,
         "segments": tally.segments,
-        "points": number(tally.points),
+        "points": number(plan.points),
         "balance": None if plan.balance is None else number(plan.balance.remaining),
+        "keep_points": number(plan.keep_points),
+        "reserved": {name: number(points) for name, points in plan.reserved},
+        **_conduct_json(plan),
         "seconds": round(plan.forecast_s, 1),
-        "text": plan.message.content,
+        "text": plan.wording.shown,
         "encoding": plan.listing.list_files[0].encoding,
         "column": plan.listing.list_files[0].column_label,
         "lists": [each.label for each in plan.listing.list_files],
         "rejects": None if plan.rejects is None else str(plan.rejects),
+        "texts": tally.texts,
+        "parts": {str(segments): count for segments, count in sorted(tally.spread.items())},
+        "longest": None if tally.longest is None else _text_json(*tally.longest),
+        "samples": [_text_json(line, message) for line, message in tally.text_samples],
+        "added_to": None if plan.added_to is None else plan.added_to.name,
+        **screening_json(plan),
+        "account": plan.account.name,
+        "yuan": number(tally.points * price) if (price := plan.account.price_yuan_per_point) else None,
+    }
+
+
+def _conduct_json(plan: Plan) -> dict[str, Any]:
+    """When it goes, and who goes first. Times with their zone; null: never, or nobody can tell."""
+    conduct, hours, now = plan.conduct, hours_of(plan.conduct), wall_time()
+    return {
+        "begins": _iso(hours.opens_at(now)),
+        "ends": _iso(hours.ends_at(now, plan.forecast_s)),
+        "expires": _iso(conduct.expires_at),
+        "windows": [str(window) for window in hours.windows],
+        "canary": conduct.canary,
+    }
+
+
+def _text_json(line: int, message: Message) -> dict[str, Any]:
+    source, number = untagged(line)
+    return {
+        "list": source + 1,
+        "line": number,
+        "text": message.content,
+        "characters": message.units,
+        "parts": message.segments,
     }
 
 
@@ -194,7 +267,9 @@ def _samples(rows: Sequence[Excluded]) -> str:
 
 
 def _sizes(smallest: int, largest: int) -> str:
-    return f"{largest:,} numbers" if smallest == largest else f"{smallest:,} to {largest:,} numbers"
+    if smallest == largest:
+        return f"{largest:,} {'number' if largest == 1 else 'numbers'}"
+    return f"{smallest:,} to {largest:,} numbers"
 
 
 def _balance_against(plan: Plan) -> Line:
@@ -203,10 +278,45 @@ def _balance_against(plan: Plan) -> Line:
         return ("balance", f"not known: {plan.balance_problem}", "")
     if balance.remaining is None:
         return ("balance", "not told by the gateway", "")
-    after = balance.remaining - plan.tally.points
-    if after >= 0 or balance.prepaid is False:
+    after = balance.remaining - plan.points
+    too_few = plan.keep_points + plan.reserved_points - after
+    if too_few <= 0 or balance.prepaid is False:
         return ("balance", balance.remaining, f"{_points(after)} after this")
-    return ("balance", balance.remaining, f"{_points(-after)} TOO FEW: top up, or send a part with --allow-partial")
+    return ("balance", balance.remaining, f"{_points(too_few)} TOO FEW: top up, or send a part with --allow-partial")
+
+
+def _points_words(plan: Plan) -> str:
+    if plan.ratio in (None, 1):
+        return "estimated"
+    price = plan.profile.price_per_segment
+    assert plan.ratio is not None
+    return f"estimated at {_points((plan.ratio * price).normalize())} a segment, as charged lately; the profile says {_points(price)}"
+
+
+def _reserve_lines(plan: Plan) -> Iterator[Line]:
+    """Points that are not for this campaign."""
+    if plan.keep_points:
+        yield "  to stay", plan.keep_points, "(--keep-points)"
+    if plan.reserved:
+        names = ", ".join(name for name, _ in plan.reserved)
+        yield "  reserved", plan.reserved_points, f"for what is left of {names}"
+
+
+def _conduct_lines(plan: Plan) -> Iterator[Line]:
+    """When it goes, and who goes first."""
+    conduct, hours, now = plan.conduct, hours_of(plan.conduct), wall_time()
+    if conduct.windows:
+        yield "  hours", ", ".join(map(str, hours.windows)), ""
+    if (begin := hours.opens_at(now)) is None:
+        yield "  opens", "NEVER: it expires before its hours begin", ""
+    elif conduct.not_before is not None or conduct.windows or conduct.expires_at is not None:
+        yield "  opens", "now" if begin <= now else moment_words(begin, now, hours.zone), ""
+        yield "  ends", ends_words(hours, now, plan.forecast_s).removeprefix("ends "), ""
+    if conduct.expires_at is not None:
+        yield "  expires", moment_words(conduct.expires_at, now, hours.zone), ""
+    if conduct.canary:
+        share = f"{conduct.canary_delivered:.0%} of their reports must say delivered"
+        yield "  first", f"{conduct.canary:,} recipients; {share}, within {_duration(conduct.canary_wait_s)}", ""
 
 
 def _pace_words(plan: Plan) -> str:
@@ -215,24 +325,59 @@ def _pace_words(plan: Plan) -> str:
     limits += [f"{pace.numbers_per_second:g} numbers a second"] if pace.numbers_per_second else []
     at = " and ".join(limits) or "no limit of pace"
     duration = f"about {_duration(plan.forecast_s)}: " if limits else ""
-    return f"{duration}{at}, {pace.in_flight} in flight"
+    return f"{duration}{at}, {pace.in_flight} in flight{_enough_words(plan)}"
+
+
+def _enough_words(plan: Plan) -> str:
+    """Up to which answer time the requests in flight use the whole pace, where usual answers may be slower."""
+    pace = plan.account.pace
+    if not pace.requests_per_second:
+        return ""
+    enough_s = pace.in_flight / (ENOUGH_IN_FLIGHT * pace.requests_per_second)
+    return (
+        "" if enough_s >= _USUAL_ANSWER_S else f" (the whole pace while answers take up to {enough_s * 1000:,.0f} ms)"
+    )
+
+
+def route_lines(account: AccountSettings) -> Iterator[Line]:
+    """The way to the gateway, where it is not the usual one."""
+    if account.proxy:
+        yield "  through", f"the proxy {account.proxy}{f' as {account.proxy_user}' if account.proxy_user else ''}", ""
+    if account.source_address:
+        yield "  from", account.source_address, ""
+    if account.tls_ca:
+        yield "  trusting", f"{account.tls_ca} alone", ""
+    if account.tls_cert:
+        yield "  showing", account.tls_cert, ""
 
 
 # ── a campaign ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def summary_page(summary: CampaignSummary, *, words: Sequence[str] = (), journal: Path | None = None) -> str:
-    """How a campaign stands, for somebody who was not there. `words` are the flags that lead to this journal again."""
+def summary_page(
+    summary: CampaignSummary,
+    *,
+    words: Sequence[str] = (),
+    journal: Path | None = None,
+    account: AccountSettings | None = None,
+) -> str:
+    """How a campaign stands, for somebody who was not there. `words` are the flags that lead to this journal again.
+
+    `account`: whose it is, where the settings know that.
+    """
     lines: list[Line] = [
         ("campaign", summary.campaign, ""),
-        ("state", _headline(summary), ""),
+        *([("account", account.name, "")] if account else []),
+        ("state", headline(summary), ""),
         *_why_lines(summary),
+        *_forgotten_lines(summary),
         ("rows", summary.rows, f"and {summary.extra:,} second numbers in a cell" if summary.extra else ""),
         ("left out", sum(summary.excluded.values()), ""),
-        *((f"  {_EXCLUDED[reason]}", count, "") for reason, count in summary.excluded.items() if count),
+        *((f"  {EXCLUDED[reason]}", count, "") for reason, count in summary.excluded.items() if count),
         ("recipients", sum(summary.recipients.values()), ""),
         *_state_lines(summary),
         ("points", summary.charged, f"charged for this campaign, {_points(summary.estimated)} estimated"),
+        *_cost_lines(account, summary.charged, summary.estimated),
         _account_line(summary),
         _unexplained_line(summary),
     ]
@@ -242,31 +387,61 @@ def summary_page(summary: CampaignSummary, *, words: Sequence[str] = (), journal
     return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
 
 
-def campaigns_page(campaigns: Sequence[CampaignSummary], *, journal: Path) -> str:
-    """A line a campaign."""
+def summary_json(summary: CampaignSummary, account: AccountSettings | None) -> dict[str, Any]:
+    """The same for machines: the contract's object, with the account's name (null: the settings do not know it) and the cost."""
+    price = account.price_yuan_per_point if account else Decimal(0)
+    yuan = {"estimated": number(summary.estimated * price), "charged": number(summary.charged * price)}
+    return {**summary.as_json(), "account": account.name if account else None, **({"yuan": yuan} if price else {})}
+
+
+def _cost_lines(account: AccountSettings | None, charged: Decimal | None, estimated: Decimal) -> Iterator[Line]:
+    """What the points cost, where that is known."""
+    price = account.price_yuan_per_point if account else Decimal(0)
+    if not price:
+        return
+    yield "cost", _yuan(estimated * price if charged is None else charged * price), ""
+    if charged is not None and charged != estimated:
+        yield "  estimated", _yuan(estimated * price), ""
+
+
+def _yuan(amount: Decimal) -> str:
+    return f"{amount.quantize(Decimal('0.01')):,f} yuan"
+
+
+def campaigns_page(
+    campaigns: Sequence[CampaignSummary], *, journal: Path, accounts: Mapping[str, str] | None = None
+) -> str:
+    """A line a campaign. `accounts`: their names by their keys, where there are several."""
     if not campaigns:
         return f"No campaigns yet in {journal}. `xinshi send FILE --text …` makes one.\n"
-    rows = [("campaign", "made", "accepted", "of", "state")]
+    names = accounts or {}
+    rows = [["campaign", "account", "made", "accepted", "of", "state"]]
     rows += [
-        (
+        [
             each.campaign,
+            names.get(each.account, "?"),
             _when(each.created_at),
             f"{each.recipients['accepted']:,}",
             f"{sum(each.recipients.values()):,}",
-            _headline(each),
-        )
+            headline(each),
+        ]
         for each in campaigns
     ]
-    return columns(rows)
+    return columns(rows if len(names) > 1 else [[first, *others] for first, _, *others in rows])
 
 
-def _headline(summary: CampaignSummary) -> str:
+def headline(summary: CampaignSummary) -> str:
     """The state and why, in a sentence."""
-    why = "; ".join(_PAUSED[reason] for reason in summary.reasons if reason.value != "stopped")
+    why = "; ".join(BECAUSE[reason] for reason in summary.reasons if reason.value != "stopped")
     state = "stopped" if summary.reasons == (PauseReason.STOPPED,) else summary.state.value
     if summary.state is CampaignState.FINISHED and summary.recipients["refused"]:
         return "finished, some were refused"
     return f"{state}: {why}" if why else state
+
+
+def _forgotten_lines(summary: CampaignSummary) -> Iterable[Line]:
+    if summary.forgotten_at is not None:
+        yield "forgotten", f"numbers and texts, on {summary.forgotten_at:%Y-%m-%d}", ""
 
 
 def _why_lines(summary: CampaignSummary) -> Iterable[Line]:
@@ -370,6 +545,28 @@ def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
 def balance_page(balance: Balance) -> str:
     """The points left."""
     return grid(balance_lines(balance))
+
+
+def balances_page(told: Mapping[str, Balance | EngineError]) -> str:
+    """The points of several accounts, by their names."""
+    rows = [["account", "points left", "ever bought", "paid"]]
+    for name, balance in told.items():
+        if isinstance(balance, EngineError):
+            rows.append([name, "?", "", f"PROBLEM: {balance}"])
+        else:
+            bought = "" if balance.send_total is None else _points(balance.send_total)
+            rows.append([name, _points(balance.remaining), bought, balance.payinfo])
+    return columns(rows)
+
+
+def balances_json(told: Mapping[str, Balance | EngineError]) -> list[dict[str, Any]]:
+    """The same for machines."""
+    return [
+        {"account": name, "problem": str(balance)}
+        if isinstance(balance, EngineError)
+        else {"account": name, **balance_json(balance)}
+        for name, balance in told.items()
+    ]
 
 
 def balance_lines(balance: Balance) -> list[Line]:
@@ -504,21 +701,29 @@ def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
 # ── a number ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def traces_page(number: str, traces: Sequence[Trace]) -> str:
-    """What happened to a number, campaign by campaign."""
+def traces_page(number: str, traces: Sequence[Trace], *, with_texts: bool = False) -> str:
+    """What happened to a number, campaign by campaign; `with_texts`: and what it is told."""
     if not traces:
         return f"{number} is in no campaign of this journal.\n"
-    return "".join(f"\n{grid(_trace_lines(trace))}" for trace in traces)
+    return "".join(f"\n{grid(_trace_lines(trace, with_texts))}" for trace in traces)
 
 
-def _trace_lines(trace: Trace) -> Iterable[Line]:
+def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
     yield "campaign", trace.campaign, ""
     yield "state", trace.state.replace("_", " "), ""
     if trace.exclusion is not None:
         yield "left out", trace.exclusion, ""
-    yield "list", f"{trace.file}, line {trace.line}", ""
+    if trace.notice is None:
+        yield "list", f"{trace.file}, line {trace.line}", ""
+    else:
+        yield "queue", trace.file, ""
+        yield "message", trace.notice, ""
     if trace.batch is not None:
         yield "batch", f"{trace.batch}" if trace.attempts else f"{trace.batch}, not sent yet", ""
+    if trace.message is not None and trace.message.content:
+        parts = f"{trace.message.segments} {'part' if trace.message.segments == 1 else 'parts'}"
+        told_words = f"{trace.message.units} characters, {parts}"
+        yield "text", trace.message.content if with_texts else f"{told_words} (-v shows it)", ""
     told = {report.task_id: report for report in trace.reports}
     for attempt in trace.attempts:
         without = ", without this number" if attempt.number in trace.omitted_from else ""
@@ -553,8 +758,7 @@ def trace_json(trace: Trace) -> dict[str, Any]:
     last = next((attempt.task_id for attempt in reversed(trace.attempts) if attempt.task_id), None)
     return {
         "campaign": trace.campaign,
-        "file": trace.file,
-        "line": trace.line,
+        **_place_json(trace),
         "state": trace.state,
         "batch": trace.batch,
         "attempts": [
@@ -579,6 +783,12 @@ def trace_json(trace: Trace) -> dict[str, Any]:
         "exclusion": trace.exclusion,
         "evidence": next((attempt.evidence for attempt in reversed(trace.attempts) if attempt.evidence), None),
     }
+
+
+def _place_json(trace: Trace) -> dict[str, Any]:
+    if trace.notice is None:
+        return {"file": trace.file, "line": trace.line}
+    return {"queue": trace.file, "message": trace.notice}
 
 
 def _report_json(told: ToldReport | None) -> dict[str, Any] | None:

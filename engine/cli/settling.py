@@ -33,9 +33,12 @@ def settle(campaign: str, common: Common) -> int:
                 summary = await engine.settle(record, live=live, stop=stop)
             doubts = await engine.journal.open_doubts(engine.account_key, campaign_id=record.campaign_id)
         if common.json:
-            out.data({**summary.as_json(), "doubts": [_doubt_json(doubt) for doubt in doubts]})
+            told = pages.summary_json(summary, settings.account_of(summary.account))
+            out.data({**told, "doubts": [_doubt_json(doubt) for doubt in doubts]})
         elif not common.quiet:
-            out.page(pages.summary_page(summary, words=_same_journal(common)) + _doubts_page(campaign, doubts))
+            account = settings.account_of(summary.account)
+            page = pages.summary_page(summary, words=_same_journal(common), account=account)
+            out.page(page + _doubts_page(campaign, doubts))
         return code_of_summary(summary, signal=caught[0] if caught else None)
 
     return run_in_loop(main())

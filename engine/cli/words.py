@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
+
+if TYPE_CHECKING:
+    from engine.conduct import Wish
 
 _COMMON = Group("Every command", sort_key=100)
 
@@ -33,13 +38,73 @@ class Common:
 
 @Parameter(name="*")
 @dataclass(kw_only=True)
-class Order:
+class When:
+    """When a campaign may send, how many points stay, and who goes first. It is kept with the campaign."""
+
+    at: Annotated[
+        str | None, Parameter(help="Begin then: 2026-11-23 09:00, or 09:00 for the next time it is nine (China time).")
+    ] = None
+    window: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            help='Send only within these hours: 08:30-20:00, "Mon-Fri 08:30-12:00,13:30-20:00"; may be given several times; '
+            "any: no hours.",
+        ),
+    ] = ()
+    expire: Annotated[
+        str | None, Parameter(help="What has not been sent by then never is: a time as for --at, or never.")
+    ] = None
+    keep_points: Annotated[
+        int | None, Parameter(validator=Number(gte=0), help="Points that stay: pause before the balance falls below.")
+    ] = None
+    canary: Annotated[
+        int | None,
+        Parameter(
+            validator=Number(gte=0),
+            help="So many recipients first, in whole batches; the rest when their reports are good. 0: none.",
+        ),
+    ] = None
+    canary_delivered: Annotated[
+        str | None, Parameter(help="The share of the canary's reports that must say delivered; 80% if not given.")
+    ] = None
+    canary_wait: Annotated[
+        str | None, Parameter(help="How long its reports are waited for, such as 90s, 15m, 2h; 15m if not given.")
+    ] = None
+
+    def wish(self, *, at: datetime) -> Wish:
+        """The same for the engine."""
+        from engine.conduct import Wish
+
+        return Wish(
+            at=at,
+            begin=self.at,
+            windows=self.window,
+            expire=self.expire,
+            keep_points=None if self.keep_points is None else Decimal(self.keep_points),
+            canary=self.canary,
+            canary_delivered=self.canary_delivered,
+            canary_wait=self.canary_wait,
+        )
+
+
+@Parameter(name="*")
+@dataclass(kw_only=True)
+class Order(When):
     """What is to be sent, and how."""
 
-    text: Annotated[str | None, Parameter(help="The message.")] = None
+    text: Annotated[
+        str | None,
+        Parameter(help="The message. {姓名} is filled with the row's cell of that column; {{ and }} are braces."),
+    ] = None
     text_file: Annotated[
         Path | None, Parameter(help="A file with the message (UTF-8), or - for standard input; keeps it out of `ps`.")
     ] = None
+    text_column: Annotated[str | None, Parameter(help="The column that holds each row's whole message.")] = None
+    default: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="What stands in for a blank cell, such as 姓名=客户; may be given several times."),
+    ] = ()
     column: Annotated[str | None, Parameter(help="The column with the numbers: its name, or its place from 1.")] = None
     encoding: Annotated[str | None, Parameter(help="The list's encoding, when the found one is wrong.")] = None
     sheet: Annotated[str | None, Parameter(help="The sheet of a workbook: its name, or its place from 1.")] = None
@@ -51,8 +116,27 @@ class Order:
         Parameter(negative="", help="Send to nobody who is not on this list; may be given several times."),
     ] = ()
     campaign: Annotated[str | None, Parameter(help="A name for this campaign.")] = None
+    add_to: Annotated[
+        str | None,
+        Parameter(
+            help="Add these people to a campaign, with its text: its repaired rejects, or more. "
+            "Who was refused there may come again; nobody is sent to twice."
+        ),
+    ] = None
     signature: Annotated[str | None, Parameter(help="Your brand, as the gateway knows it.")] = None
     opt_out: Annotated[str | None, Parameter(help="The opt-out words to end the message with.")] = None
+    kind: Annotated[
+        str | None,
+        Parameter(help="marketing or notice: a marketing text must say how to get no more of them (see --opt-out)."),
+    ] = None
+    checkcontent: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Have the gateway look for forbidden words in every request."),
+    ] = False
+    max_per_number: Annotated[
+        str | None,
+        Parameter(help="Leave out who got so many messages lately, such as 2/7d: two in seven days."),
+    ] = None
     batch_size: Annotated[int | None, Parameter(help="Recipients in one request.")] = None
     limit: Annotated[
         int | None,
@@ -67,6 +151,25 @@ class Order:
             show_default=False,
             help="When the points do not reach: send what they reach for, whole batches.",
         ),
+    ] = False
+    ignore_reserve: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Spend also the points that other unfinished campaigns need."),
+    ] = False
+    wait: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="When points, gateway or journal are not there: wait until they are, and go on (see [wait]).",
+        ),
+    ] = False
+    test: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="First send the text to this number of yours; may be given several times."),
+    ] = ()
+    dry_run: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Do everything but send; no campaign is made.")
     ] = False
     again: Annotated[
         bool, Parameter(negative="", show_default=False, help="Send it once more although this very order was sent.")

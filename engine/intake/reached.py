@@ -6,8 +6,7 @@ one set, and the single ones are looked at for those who are in that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pyroaring import BitMap64
@@ -23,6 +22,7 @@ class ReachedSet(NamedTuple):
     lately: bool  # it was in the days that are looked back
     alike: bool  # with nearly the same text
     capped: bool  # it was in the time of the cap
+    of_lists: bool  # not of a queue
     numbers: bytes
 
 
@@ -42,25 +42,16 @@ class Hours:
 
 
 class Lately:
-    """The sets of those who were reached lately. `most`: messages a number may have had; None: as many as it likes."""
+    """The sets of those who were reached lately. `most`: messages a number may have had; None: as many as it likes.
+
+    `enough`: who has had so many. Of a campaign of lists nobody has more than one, of a queue one an hour is counted.
+    """
 
     def __init__(self, sets: Sequence[ReachedSet], *, most: int | None = None) -> None:
         opened = [(each, BitMap64.deserialize(each.numbers)) for each in sets]
         self._lately = [(each, numbers) for each, numbers in opened if each.lately]
-        self._capped = [] if most is None else [numbers for each, numbers in opened if each.capped]
-        self._most = most or 0
         self._anybody = _together(numbers for _, numbers in self._lately)
-        capped_alone = self._capped and any(each.capped and not each.lately for each in sets)
-        self._anybody_capped = _together(self._capped) if capped_alone else self._anybody
-
-    def enough(self, mobiles: Sequence[str]) -> Iterator[int]:
-        """The positions of those who have had as many messages as a number may have."""
-        if len(self._capped) < self._most or not self._capped:
-            return
-        numbers = list(map(int, mobiles))
-        for at in compress(range(len(numbers)), map(self._anybody_capped.__contains__, numbers)):
-            if sum(numbers[at] in each for each in self._capped) >= self._most:
-                yield at
+        self.enough = BitMap64() if most is None else _in_at_least(most, _messages(opened))
 
     def counted(self, recipients: BitMap64) -> dict[int, int]:
         """How many of the recipients are in each campaign with nearly the same text, in any of these, in anything at all."""
@@ -75,6 +66,28 @@ class Lately:
                 counts[each.campaign] = counts.get(each.campaign, 0) + len(both)
                 alike |= both
         return counts | {ALIKE: len(alike)}
+
+
+def _messages(opened: Sequence[tuple[ReachedSet, BitMap64]]) -> list[BitMap64]:
+    """Sets in which everybody stands once for a message."""
+    of_lists: dict[int, list[BitMap64]] = {}
+    for each, numbers in opened:
+        if each.capped and each.of_lists:
+            of_lists.setdefault(each.campaign, []).append(numbers)
+    of_queues = [numbers for each, numbers in opened if each.capped and not each.of_lists]
+    return [*(_together(hours) for hours in of_lists.values()), *of_queues]
+
+
+def _in_at_least(times: int, sets: Sequence[BitMap64]) -> BitMap64:
+    """Everybody who is in so many of the sets, or in more."""
+    more_than = [BitMap64() for _ in range(times)]  # [n]: who is in more than n of the sets so far
+    if len(sets) < times:
+        return BitMap64()
+    for at, numbers in enumerate(sets):
+        for times_before in range(min(times - 1, at), 0, -1):
+            more_than[times_before] |= more_than[times_before - 1] & numbers
+        more_than[0] |= numbers
+    return more_than[-1]
 
 
 def _together(sets: Iterable[BitMap64]) -> BitMap64:

@@ -88,6 +88,8 @@ class Screen:
         ]
         self._only = None if only is None else _unpacked(only)
         self._lately = lately
+        if lately is not None and lately.enough:
+            self._out.append((lately.enough, _TOO_OFTEN))
         self._sifted = BitMap64()  # those who were left out; only kept where somebody counts
 
     def counted(self, seen: Seen, held: bytes = b"") -> dict[int, int]:
@@ -122,8 +124,6 @@ class Screen:
         if self._only is not None:
             only = self._only
             yield from ((at, _NOT_ON_LIST) for at, mobile in enumerate(mobiles) if int(mobile) not in only)
-        if self._lately is not None:
-            yield from ((at, _TOO_OFTEN) for at in self._lately.enough(mobiles))
         for numbers, why in reversed(self._out):
             yield from ((at, why) for at, mobile in enumerate(mobiles) if int(mobile) in numbers)
 

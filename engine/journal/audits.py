@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.gateway.polls import ReportState
 from engine.journal.port import (
+    EVERY_ACCOUNT,
     AttemptRow,
     AuditView,
     BatchRow,
@@ -25,10 +27,22 @@ from engine.journal.port import (
     ToldReport,
     Trace,
 )
-from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, opt_out, report, source
+from engine.journal.schema import (
+    attempt,
+    batch,
+    campaign,
+    entry,
+    exclusion,
+    message,
+    notice,
+    opt_out,
+    queue,
+    report,
+    source,
+)
 from engine.journal.settling import LONGEST_REQUEST, TAKEN, WAS_TAKEN
 from engine.lines import unpack_lines, untagged
-from engine.model import BatchState, Exclusion, OutcomeKind, RefusalKind
+from engine.model import BatchState, Exclusion, Message, OutcomeKind, RefusalKind
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far the gateway's clock may be behind ours."""
@@ -78,6 +92,8 @@ class AuditLooks(ABC):
                 spendings=await _spendings(connection, mine.account, readings[0].asked_at if readings else None),
                 account_charged=await _charged_in_all(connection, mine.account),
                 elsewhere=await _elsewhere(connection, mine.account, campaign_id) if with_others else [],
+                forgotten_at=mine.forgotten_at,
+                notices=None if mine.queue_id is None else await _notices(connection, campaign_id),
             )
 
     async def traces(self, mobile: str, raws: Sequence[str]) -> list[Trace]:
@@ -89,7 +105,7 @@ class AuditLooks(ABC):
                 .where(batch.c.mobiles.contains(mobile, autoescape=True), campaign.c.state != "planning")
                 .order_by(campaign.c.id, batch.c.seq)
             )
-            found = [await _trace(connection, row, mobile) for row in held.all()] if mobile else []
+            found = _joined([await _trace(connection, row, mobile) for row in held.all()]) if mobile else []
             left_out = await connection.execute(
                 select(exclusion, campaign.c.name)
                 .join(campaign, campaign.c.id == exclusion.c.campaign_id)
@@ -97,17 +113,45 @@ class AuditLooks(ABC):
                 .order_by(campaign.c.id, exclusion.c.line)
             )
             for row in left_out.all():
-                file, line = await _place(connection, row.campaign_id, row.line)
+                file, line, came_with = await _place(connection, row.campaign_id, row.line)
                 why = f"{row.reason}: {row.detail}"
-                found.append(Trace(campaign=row.name, file=file, line=line, state="excluded", exclusion=why))
+                found.append(
+                    Trace(campaign=row.name, file=file, line=line, notice=came_with, state="excluded", exclusion=why)
+                )
             return found
+
+
+def _joined(traces: list[Trace]) -> list[Trace]:
+    """A number that went from a batch into a part of it stands in the part, with the attempts of both."""
+    parts, found = [trace for trace in traces if trace.state == BatchState.SPLIT.value], list[Trace]()
+    for trace in traces:
+        if trace in parts:
+            continue
+        place = (trace.campaign, trace.file, trace.line)
+        earlier = [part for part in parts if (part.campaign, part.file, part.line) == place]
+        attempts = [*(attempt for part in earlier for attempt in part.attempts), *trace.attempts]
+        reports = [*(report for part in earlier for report in part.reports), *trace.reports]
+        found.append(replace(trace, attempts=attempts, reports=reports))
+    return found
 
 
 # ── a campaign ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _place(connection: AsyncConnection, campaign_id: int, line: int) -> tuple[str, int]:
-    """The list a tagged line belongs to, and its number there."""
+async def _notices(connection: AsyncConnection, campaign_id: int) -> dict[int, str]:
+    """The message that each line of a queue's campaign came with."""
+    rows = await connection.execute(
+        select(notice.c.line, notice.c.notice_id).where(notice.c.campaign_id == campaign_id)
+    )
+    return {row.line: row.notice_id for row in rows}
+
+
+async def _place(connection: AsyncConnection, campaign_id: int, line: int) -> tuple[str, int, str | None]:
+    """The list a tagged line belongs to, and its number there; or the queue, the row, and the message it came with."""
+    grown = select(queue.c.name).join(campaign, campaign.c.queue_id == queue.c.id).where(campaign.c.id == campaign_id)
+    if (name := (await connection.execute(grown)).scalar()) is not None:
+        told = select(notice.c.notice_id).where(notice.c.campaign_id == campaign_id, notice.c.line == line)
+        return name, line, (await connection.execute(told)).scalar() or ""
     source_at, number = untagged(line)
     paths = (
         select(source.c.path)
@@ -116,7 +160,7 @@ async def _place(connection: AsyncConnection, campaign_id: int, line: int) -> tu
         .offset(source_at)
         .limit(1)
     )
-    return (await connection.execute(paths)).scalar() or "", number
+    return (await connection.execute(paths)).scalar() or "", number, None
 
 
 def _batch_row(row: Row[Any]) -> BatchRow:
@@ -125,7 +169,7 @@ def _batch_row(row: Row[Any]) -> BatchRow:
         state=BatchState(row.state),
         size=row.size,
         attempts=row.attempts,
-        mobiles=row.mobiles.split(","),
+        mobiles=list(_split(row.mobiles)),
         lines=unpack_lines(row.lines),
         omitted=row.omitted,
     )
@@ -220,7 +264,9 @@ def _without(mobiles: list[str], omitted: tuple[str, ...]) -> list[str]:
 
 async def _opt_outs(connection: AsyncConnection, account: str) -> list[OptOutSpan]:
     rows = await connection.execute(
-        select(opt_out.c.mobile, opt_out.c.at, opt_out.c.removed_at).where(opt_out.c.account == account)
+        select(opt_out.c.mobile, opt_out.c.at, opt_out.c.removed_at).where(
+            opt_out.c.account.in_((account, EVERY_ACCOUNT))
+        )
     )
     return [OptOutSpan(mobile=row.mobile, at=row.at, removed_at=row.removed_at) for row in rows]
 
@@ -296,25 +342,34 @@ async def _elsewhere(connection: AsyncConnection, account: str, campaign_id: int
 async def _trace(connection: AsyncConnection, row: Row[Any], mobile: str) -> Trace:
     """A number in the batch that holds it. Who opted out after planning counts as excluded, though the batch went."""
     attempts = await _attempt_rows(connection, attempt.c.batch_id == row.id)
-    omitted = mobile in attempts[-1].omitted if attempts else False
+    omitted = mobile in attempts[-1].omitted if attempts and row.state != BatchState.SPLIT.value else False
     left_out = omitted or (row.state == BatchState.CANCELLED.value and row.omitted == row.size)
     at = row.mobiles.split(",").index(mobile)
-    file, line = await _place(connection, row.campaign_id, unpack_lines(row.lines)[at])
+    file, line, came_with = await _place(connection, row.campaign_id, unpack_lines(row.lines)[at])
     return Trace(
         campaign=row.name,
         file=file,
         line=line,
+        notice=came_with,
         state="excluded" if left_out else row.state,
         batch=row.seq,
         attempts=attempts,
         omitted_from=frozenset(each.number for each in attempts if mobile in each.omitted),
         reports=await _told(connection, row.account, mobile, [each.task_id for each in attempts if each.task_id]),
         exclusion=await _opted_out(connection, row.account, mobile) if left_out else None,
+        message=await _message(connection, row.campaign_id, row.message_seq),
     )
 
 
+async def _message(connection: AsyncConnection, campaign_id: int, seq: int) -> Message | None:
+    wanted = select(message).where(message.c.campaign_id == campaign_id, message.c.seq == seq)
+    row = (await connection.execute(wanted)).one_or_none()
+    return None if row is None else Message(content=row.content, units=row.units, segments=row.segments)
+
+
 async def _opted_out(connection: AsyncConnection, account: str, mobile: str) -> str:
-    wish = select(opt_out).where(opt_out.c.account == account, opt_out.c.mobile == mobile)
+    mine = opt_out.c.account.in_((account, EVERY_ACCOUNT)) & (opt_out.c.mobile == mobile)
+    wish = select(opt_out).where(mine).order_by(opt_out.c.removed_at.is_not(None), opt_out.c.at).limit(1)
     found = (await connection.execute(wish)).one_or_none()
     begin = f"{Exclusion.OPTED_OUT.value}: after planning"
     return begin if found is None else f"{begin}, at {found.at:%Y-%m-%d %H:%M:%S}Z ({found.source}: {found.reason})"

@@ -42,6 +42,15 @@ async def refuse_newer(engine: AsyncEngine, path: Path, *, scripts: Path = _SCRI
     """Raises SchemaMismatch when the journal is not at the program's schema (only its owner may migrate it)."""
     async with engine.connect() as connection:
         version = await connection.run_sync(_version)
+    _refuse_other(version, path, scripts=scripts, head=head)
+
+
+def refuse_other_version(connection: Connection, path: Path) -> None:
+    """The same, where nothing else runs."""
+    _refuse_other(_version(connection), path, scripts=_SCRIPTS, head=HEAD)
+
+
+def _refuse_other(version: str | None, path: Path, *, scripts: Path, head: str) -> None:
     if version is None:
         raise SchemaMismatch(f"{path} holds no journal yet; `xinshi send` creates one")
     if version != head:

@@ -28,13 +28,38 @@ from engine.model import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecord:
-    """One input file of a campaign, as it was when it was planned. `sha256` in hex, `size` in bytes."""
+    """One input file of a campaign, as it was when it was planned. `sha256` in hex, `size` in bytes.
+
+    `inside`: the archive's member or the workbook's sheet; `column` (of the numbers, from 0) and `first_line` (where its data
+    begins) say how it was read. None: planned before that was kept.
+    """
 
     path: str
     sha256: str
     size: int
     encoding: str
     number_column: str
+    inside: str = ""
+    column: int | None = None
+    first_line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """What the operator decided of a campaign: when it may send, how many points stay, and who goes first.
+
+    `windows` as they were written, in the time of `zone`; `keep_points` None: as the settings say; `canary` in recipients, of
+    whose reports the share `canary_delivered` (0 to 1) must say delivered.
+    """
+
+    not_before: datetime | None = None
+    windows: tuple[str, ...] = ()
+    zone: str = ""
+    expires_at: datetime | None = None
+    keep_points: Decimal | None = None
+    canary: int = 0
+    canary_delivered: float = 0.0
+    canary_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +71,12 @@ class Draft:
     profile: str
     order_key: str
     plan_hash: str
-    messages: Sequence[Message]
+    messages: Sequence[Message]  # those known by now; others come with the plan
     sources: Sequence[SourceRecord]
     created_at: datetime
     screened: int = 0  # the last opt-out (its seq) that its rows are screened for
+    wording: str = ""  # how rows are told, so that more can be added; "": by the one message
+    conduct: Conduct = Conduct()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +110,12 @@ class CampaignRecord:
     sendable: int | None
     created_at: datetime
     screened: int = 0  # the last opt-out (its seq) that planning knew; later ones are looked for at every attempt
+    grows: bool = False  # from a queue: more may come to it at any time
+    forgotten_at: datetime | None = None  # since when its numbers and texts are gone
+    wording: str = ""  # how rows are told; "": by the one message
+    conduct: Conduct = Conduct()
+    canary_seq: int | None = None  # the last batch of the canary; None: not chosen yet
+    canary_passed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +276,8 @@ class AuditView:
     spendings: list[Spending] = field(default_factory=list)  # of the account, as far as they reach into these readings
     account_charged: Decimal = Decimal(0)  # by everything in this journal
     elsewhere: list[str] = field(default_factory=list)  # comma-joined numbers that other campaigns may have sent to
+    notices: dict[int, str] | None = None  # of a queue: the message each line came with; None: planned from lists
+    forgotten_at: datetime | None = None  # since when its numbers and texts are gone: what stays are counts
 
     @property
     def state_of(self) -> dict[int, BatchState]:
@@ -274,6 +309,8 @@ class Trace:
     omitted_from: frozenset[int] = frozenset()  # the attempts (their numbers) that went without this number
     reports: list[ToldReport] = field(default_factory=list)  # under the task ids of these attempts
     exclusion: str | None = None
+    message: Message | None = field(default=None, repr=False)  # what the number is told
+    notice: str | None = None  # the message of a queue it came with; `file` is the queue then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +327,18 @@ class ShortBatch:
     lines: tuple[int, ...] = ()
 
 
+class Kind(NamedTuple):
+    """So many batches of `size` numbers with `segments` a recipient."""
+
+    size: int
+    segments: int
+    batches: int
+
+
+NumberedMessage = tuple[int, Message]
+"""A message and its number in the campaign, from 1."""
+
+
 class Journal(Protocol):
     """What must survive. Every verb is durable when it returns.
 
@@ -303,12 +352,25 @@ class Journal(Protocol):
         """Store a campaign nobody sees yet, and return its id. Raises PlanError when the name is taken."""
         ...
 
-    async def add_plan(self, campaign_id: int, batches: Sequence[PlannedBatch], excluded: Sequence[Excluded]) -> None:
-        """Add batches and excluded rows to a campaign that is not visible yet."""
+    async def add_plan(
+        self,
+        campaign_id: int,
+        batches: Sequence[PlannedBatch],
+        excluded: Sequence[Excluded],
+        messages: Sequence[NumberedMessage] = (),
+    ) -> None:
+        """Add messages, then batches and excluded rows, to a campaign that is not visible yet."""
         ...
 
     async def publish_campaign(self, campaign_id: int, totals: PlanTotals) -> None:
         """Make a completely planned campaign visible, in one commit."""
+        ...
+
+    async def merge_campaign(self, campaign_id: int, into: int, totals: PlanTotals) -> None:
+        """Make what was planned a part of a visible campaign, in one commit. Nothing of its own stays of it.
+
+        Seqs go on behind those of the other campaign, and so do the lists. Raises PlanError where that one was cancelled.
+        """
         ...
 
     async def discard_campaign(self, campaign_id: int) -> None:
@@ -335,18 +397,44 @@ class Journal(Protocol):
         """Cancel what has not started, for good. Returns how many recipients that were."""
         ...
 
+    async def planned_sizes(self, campaign_id: int) -> list[tuple[int, int, int]]:
+        """Seq, size and segments a recipient of every batch that is still planned, in order."""
+        ...
+
+    async def planned_kinds(self, campaign_id: int, *, up_to: int | None = None) -> list[Kind]:
+        """The planned batches by size and segments, up to the one with the seq `up_to`; there may be as many as recipients."""
+        ...
+
     async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
         """Set up to which batch the campaign may send; None: all of it."""
         ...
 
     async def messages(self, campaign_id: int) -> list[Message]:
-        """The campaign's messages; the first has seq 1."""
+        """The campaign's messages; the first has seq 1. There may be as many as recipients."""
+        ...
+
+    async def message_count(self, campaign_id: int) -> int:
+        """How many messages the campaign has."""
+        ...
+
+    async def held_numbers(self, campaign_id: int, *, after: int = 0, limit: int = 2_000) -> list[tuple[int, str]]:
+        """Numbers that must not come into the campaign again, comma-joined by batch, with its seq: accepted, planned or in doubt.
+
+        From the batch after the seq `after` on.
+        """
         ...
 
     async def claim_batches(
         self, campaign_id: int, *, limit: int, lease_until_s: float, avoiding: Sequence[int] = ()
     ) -> list[Claim]:
         """Take the right to up to `limit` planned batches, in their order; none of a size in `avoiding`."""
+        ...
+
+    async def split_batch(self, claim: Claim, sizes: Sequence[int]) -> list[Claim]:
+        """Put batches of these sizes in the place of a claimed one: the same recipients in their order, claimed alike.
+
+        They stand behind the campaign's last batch. Raises ClaimLost when the batch is not this claim's any more.
+        """
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -570,6 +658,10 @@ class PollOutcome(StrEnum):
     NOT_TAKEN = "not_taken"  # it did not get there, or was turned away: nothing is lost
 
 
+EVERY_ACCOUNT = "*"
+"""In the place of an account: the opt-out is from whatever account of this journal sends."""
+
+
 class OptOutSource(StrEnum):
     """Where an opt-out comes from."""
 
@@ -643,6 +735,7 @@ class OptOut:
     at: datetime
     reason: str
     source: OptOutSource
+    everywhere: bool = False  # from every account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -695,6 +788,7 @@ class PollRead:
     said: str = ""
     problem: str = ""
     replies: Sequence[ReplyLine] = ()
+    opts_out_everywhere: bool = False  # who opts out in them, does from every account
 
 
 class TrackingJournal(Protocol):

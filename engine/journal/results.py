@@ -361,7 +361,9 @@ class BatchStream:
         return self._ahead.popleft()
 
 
-_KNOWN: list[ColumnElement[Any]] = [campaign.c[name] for name in ("id", "name", "account", "profile", "rows", "extra", "recipients")]
+_KNOWN: list[ColumnElement[Any]] = [
+    campaign.c[name] for name in ("id", "name", "account", "profile", "rows", "extra", "recipients")
+]
 _KNOWN += [campaign.c.created_at, campaign.c.forgotten_at, campaign.c.plan_hash]
 _KNOWN += [select(queue.c.name).where(queue.c.id == campaign.c.queue_id).scalar_subquery().label("queue")]
 _STATES = {state.value: state for state in ReportState}

@@ -27,6 +27,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
+    text,
     true,
 )
 from sqlalchemy.types import TypeDecorator
@@ -35,7 +37,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0003"
+HEAD = "0008"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -119,10 +121,50 @@ campaign = Table(
     Column("sendable", Integer),  # with --allow-partial: only batches up to this seq may go; NULL = all
     Column("created_at", Timestamp, nullable=False),
     Column("screened", Integer, nullable=False, server_default="0"),  # the last opt-out (its seq) that planning knew
+    Column("queue_id", Integer),  # the queue it grows from; NULL: it was planned from lists
+    Column("wording", Text, nullable=False, server_default=""),  # JSON: how rows are told; "": by the one message
+    # Once its numbers and texts are forgotten, its reports are gone too: what they came to is kept here.
+    Column("forgotten_at", Timestamp),
+    Column("delivered", Integer, nullable=False, server_default="0"),
+    Column("undelivered", Integer, nullable=False, server_default="0"),
+    # What the operator decided: when it may send, how many points stay, who goes first.
+    Column("not_before", Timestamp),
+    Column("expires_at", Timestamp),
+    Column("windows", Text, nullable=False, server_default="[]"),  # JSON list, as they were written
+    Column("zone", Text, nullable=False, server_default=""),
+    Column("keep_points", Points),  # NULL: as the settings say
+    Column("canary", Integer, nullable=False, server_default="0"),  # recipients; 0: none
+    Column("canary_delivered", Float, nullable=False, server_default="0"),  # the share that must be, 0 to 1
+    Column("canary_wait_s", Float, nullable=False, server_default="0"),
+    Column("canary_seq", Integer),  # its last batch; NULL: not chosen yet
+    Column("canary_passed", Boolean, nullable=False, server_default=false()),
     # "planning" is a campaign nobody sees yet: what a killed planning left is discarded at the next start.
     _one_of("state", ["planning", "planned", "running", "paused", "cancelled"]),
     CheckConstraint("rows >= 0 AND extra >= 0 AND recipients >= 0", name="ck_campaign_counts"),
     Index("ix_campaign_order", "account", "order_key"),
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # its address, without user and options
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    # What is remembered of a queue: who was in which message. The key is the unit of once. `number` is the mobile, or what was
+    # written where that is none; `line` counts the rows of the campaign, and the batches name their rows by it.
+    Column("queue_id", ForeignKey("queue.id"), primary_key=True),
+    Column("notice_id", Text, primary_key=True),
+    Column("number", Text, primary_key=True),
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("told", Text),  # the state somebody was told of last; "-": nobody wants to know; NULL: of none yet
+    UniqueConstraint("campaign_id", "line"),
+    Index("ix_notice_untold", "campaign_id", "line", sqlite_where=text("told IS NULL OR told = 'in_doubt'")),
+    sqlite_with_rowid=False,
 )
 
 source = Table(
@@ -135,6 +177,10 @@ source = Table(
     Column("size", BigInteger, nullable=False),
     Column("encoding", Text, nullable=False),
     Column("number_column", Text, nullable=False),
+    # How it was read, so that it can be read again in the same way. NULL: planned before this was kept.
+    Column("inside", Text, nullable=False, server_default=""),  # the archive's member or the workbook's sheet
+    Column("column_at", Integer),  # of the numbers, from 0
+    Column("first_line", Integer),  # where its data begins
 )
 
 message = Table(
@@ -220,6 +266,17 @@ attempt = Table(
     Index("ix_attempt_task", "task_id"),
 )
 
+reached = Table(
+    "reached",
+    metadata,
+    # Derived from attempts and batches, so that a list of a million is compared with ten millions in a moment. Made again where
+    # it is missing, or where the campaign has more recipients by now. Only kept of campaigns that are over.
+    Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
+    Column("hour", Integer, primary_key=True),  # since 1970 UTC, in which the attempts began
+    Column("recipients", Integer, nullable=False),  # that the campaign had then
+    Column("numbers", LargeBinary, nullable=False),  # a packed set; see intake/seen.py
+)
+
 entry = Table(
     "entry",
     metadata,
@@ -303,6 +360,7 @@ reply = Table(
     Column("opts_out", Boolean, nullable=False),
     Column("poll_id", ForeignKey("poll.id"), nullable=False),
     UniqueConstraint("account", "digest"),
+    Index("ix_reply_mobile", "account", "mobile"),
 )
 
 opt_out = Table(
@@ -315,6 +373,7 @@ opt_out = Table(
     Column("reason", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("removed_at", Timestamp),  # the row stays: who opts out after a removal is a new opt-out
+    Column("removed_because", Text, nullable=False, server_default=""),
     _one_of("source", list(OptOutSource)),
     Index("ix_opt_out_seq", "account", "seq"),
 )

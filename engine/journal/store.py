@@ -21,20 +21,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from engine.journal import writes
 from engine.journal.audits import AuditLooks
 from engine.journal.commits import Commits
+from engine.journal.conducting import ConductLooks, ConductWrites, conduct_of
 from engine.journal.faults import journal_error
+from engine.journal.forgetting import ForgettingLooks, ForgettingWrites
 from engine.journal.lock import OwnerLock
 from engine.journal.port import (
     CampaignCounts,
     CampaignRecord,
     Draft,
+    Kind,
+    NumberedMessage,
     PlanTotals,
     Reading,
     SourceRecord,
     Submitted,
     Tally,
 )
+from engine.journal.queues import QueueLooks, QueueWrites
+from engine.journal.reached import ReachedLooks, ReachedWrites
 from engine.journal.schema import attempt, batch, campaign, entry, exclusion, message, source
 from engine.journal.settling import LONGEST_REQUEST, SettlingLooks, SettlingWrites
+from engine.journal.splitting import SplittingWrites
 from engine.journal.tracking import TrackingLooks, TrackingWrites
 from engine.model import (
     Balance,
@@ -50,8 +57,15 @@ from engine.model import (
     PlannedBatch,
 )
 
+_OF_TEXT = (message.c.campaign_id == batch.c.campaign_id) & (message.c.seq == batch.c.message_seq)
+_MAY_COME_AGAIN = [
+    state.value
+    # Split: the numbers stand in the parts.
+    for state in (BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT)
+]
 
-class Reader(TrackingLooks, SettlingLooks, AuditLooks):
+
+class Reader(TrackingLooks, SettlingLooks, AuditLooks, ForgettingLooks, QueueLooks, ConductLooks, ReachedLooks):
     """The looks into a journal, through connections that cannot write."""
 
     def __init__(self, reader: AsyncEngine) -> None:
@@ -79,28 +93,67 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks):
         return [_campaign_record(row) for row in rows]
 
     async def messages(self, campaign_id: int) -> list[Message]:
-        """The campaign's messages; the first has seq 1."""
+        """The campaign's messages; the first has seq 1. There may be as many as recipients."""
         rows = await self._all(select(message).where(message.c.campaign_id == campaign_id).order_by(message.c.seq))
         return [Message(content=row.content, units=row.units, segments=row.segments) for row in rows]
+
+    async def message_count(self, campaign_id: int) -> int:
+        """How many messages the campaign has."""
+        (row,) = await self._all(select(func.count()).where(message.c.campaign_id == campaign_id))
+        return int(row[0])
+
+    async def held_numbers(self, campaign_id: int, *, after: int = 0, limit: int = 2_000) -> list[tuple[int, str]]:
+        """Numbers that must not come into the campaign again, comma-joined by batch, with its seq: accepted, planned or in doubt.
+
+        From the batch after the seq `after` on.
+        """
+        rows = await self._all(
+            select(batch.c.seq, batch.c.mobiles)
+            .where(batch.c.campaign_id == campaign_id, batch.c.seq > after, batch.c.state.not_in(_MAY_COME_AGAIN))
+            .order_by(batch.c.seq)
+            .limit(limit)
+        )
+        return [(row.seq, row.mobiles) for row in rows]
 
     async def sources(self, campaign_id: int) -> list[SourceRecord]:
         """The input files the campaign was planned from."""
         rows = await self._all(select(source).where(source.c.campaign_id == campaign_id).order_by(source.c.seq))
         return [
             SourceRecord(
-                path=row.path, sha256=row.sha256, size=row.size, encoding=row.encoding, number_column=row.number_column
+                path=row.path,
+                sha256=row.sha256,
+                size=row.size,
+                encoding=row.encoding,
+                number_column=row.number_column,
+                inside=row.inside,
+                column=row.column_at,
+                first_line=row.first_line,
             )
             for row in rows
         ]
 
     async def planned_sizes(self, campaign_id: int) -> list[tuple[int, int, int]]:
-        """Seq, size and message seq of every batch that is still planned, in order."""
+        """Seq, size and segments a recipient of every batch that is still planned, in order."""
         rows = await self._all(
-            select(batch.c.seq, batch.c.size, batch.c.message_seq)
+            select(batch.c.seq, batch.c.size, message.c.segments)
+            .join(message, _OF_TEXT)
             .where(batch.c.campaign_id == campaign_id, batch.c.state == BatchState.PLANNED.value)
             .order_by(batch.c.seq)
         )
-        return [(row.seq, row.size, row.message_seq) for row in rows]
+        return [(row.seq, row.size, row.segments) for row in rows]
+
+    async def planned_kinds(self, campaign_id: int, *, up_to: int | None = None) -> list[Kind]:
+        """The planned batches by size and segments, up to the one with the seq `up_to`; there may be as many as recipients."""
+        mine = (batch.c.campaign_id == campaign_id) & (batch.c.state == BatchState.PLANNED.value)
+        if up_to is not None:
+            mine &= batch.c.seq <= up_to
+        rows = await self._all(
+            select(batch.c.size, message.c.segments, func.count().label("batches"))
+            .join(message, _OF_TEXT)
+            .where(mine)
+            .group_by(batch.c.size, message.c.segments)
+        )
+        return [Kind(size=row.size, segments=row.segments, batches=row.batches) for row in rows]
 
     async def counts(self, campaign_id: int) -> CampaignCounts:
         """The campaign counted, from one consistent look."""
@@ -199,7 +252,16 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks):
             raise journal_error(error) from error
 
 
-class SqlJournal(Reader, TrackingWrites, SettlingWrites):
+class SqlJournal(
+    Reader,
+    TrackingWrites,
+    SettlingWrites,
+    SplittingWrites,
+    ForgettingWrites,
+    QueueWrites,
+    ConductWrites,
+    ReachedWrites,
+):
     """The journal of its one owner. Every write is durable when its verb returns. See `Journal` in port.py."""
 
     def __init__(
@@ -232,13 +294,23 @@ class SqlJournal(Reader, TrackingWrites, SettlingWrites):
         """Store a campaign nobody sees yet, and return its id. Raises PlanError when the name is taken."""
         return await self._commits.do(writes.begin_campaigns, draft)
 
-    async def add_plan(self, campaign_id: int, batches: Sequence[PlannedBatch], excluded: Sequence[Excluded]) -> None:
-        """Add batches and excluded rows to a campaign that is not visible yet."""
-        await self._commits.do(writes.add_plans, (campaign_id, batches, excluded))
+    async def add_plan(
+        self,
+        campaign_id: int,
+        batches: Sequence[PlannedBatch],
+        excluded: Sequence[Excluded],
+        messages: Sequence[NumberedMessage] = (),
+    ) -> None:
+        """Add messages, then batches and excluded rows, to a campaign that is not visible yet."""
+        await self._commits.do(writes.add_plans, (campaign_id, batches, excluded, messages))
 
     async def publish_campaign(self, campaign_id: int, totals: PlanTotals) -> None:
         """Make a completely planned campaign visible, in one commit."""
         await self._commits.do(writes.publish, (campaign_id, totals))
+
+    async def merge_campaign(self, campaign_id: int, into: int, totals: PlanTotals) -> None:
+        """Make what was planned a part of a visible campaign, in one commit. Nothing of its own stays of it."""
+        await self._commits.do(writes.merge, (campaign_id, into, totals))
 
     async def discard_campaign(self, campaign_id: int) -> None:
         """Remove a campaign that never became visible."""
@@ -322,4 +394,10 @@ def _campaign_record(row: Row[Any]) -> CampaignRecord:
         sendable=row.sendable,
         created_at=row.created_at,
         screened=row.screened,
+        grows=row.queue_id is not None,
+        forgotten_at=row.forgotten_at,
+        wording=row.wording,
+        conduct=conduct_of(row),
+        canary_seq=row.canary_seq,
+        canary_passed=row.canary_passed,
     )

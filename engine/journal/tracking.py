@@ -36,6 +36,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.bulk import Bulk
 from engine.journal.commits import Commits
 from engine.journal.port import (
+    EVERY_ACCOUNT,
     Delivery,
     KeptPoll,
     OptedOut,
@@ -192,7 +193,7 @@ def _apply(connection: Connection, account: str, poll_id: int, read: PollRead) -
         for line in new.values()
         if line.opts_out
     ]
-    add_opt_outs(connection, [(account, wishes)])
+    add_opt_outs(connection, [(EVERY_ACCOUNT if read.opts_out_everywhere else account, wishes)])
     connection.execute(
         update(poll)
         .where(poll.c.id == poll_id)
@@ -231,7 +232,8 @@ def _reply_row(account: str, poll_id: int, digest: str, line: ReplyLine) -> dict
 def _add_opt_out() -> Bulk:
     upsert = postgresql.insert(opt_out)
     names = ["account", "mobile", "seq", "at", "reason", "source"]
-    changed = {name: upsert.excluded[name] for name in ("seq", "at", "reason", "source")} | {"removed_at": null()}
+    changed: dict[str, Any] = {name: upsert.excluded[name] for name in ("seq", "at", "reason", "source")}
+    changed |= {"removed_at": null(), "removed_because": literal_column("''")}
     # The first opt-out is the one that counts; only after a removal does a later one.
     return Bulk(
         upsert.on_conflict_do_update(
@@ -258,15 +260,15 @@ def _add_opt_outs(connection: Connection, account: str, opt_outs: Sequence[OptOu
     return _ADD_OPT_OUT.execute(connection, rows)
 
 
-def remove_opt_outs(connection: Connection, removed: Sequence[tuple[str, Sequence[str], datetime]]) -> list[int]:
+def remove_opt_outs(connection: Connection, removed: Sequence[tuple[str, Sequence[str], datetime, str]]) -> list[int]:
     """Take opt-outs back. Returns how many of each part there were."""
     return [
         connection.execute(
             update(opt_out)
             .where(opt_out.c.account == account, opt_out.c.mobile.in_(mobiles), opt_out.c.removed_at.is_(None))
-            .values(removed_at=at)
+            .values(removed_at=at, removed_because=reason)
         ).rowcount
-        for account, mobiles, at in removed
+        for account, mobiles, at, reason in removed
     ]
 
 
@@ -316,6 +318,11 @@ class TrackingLooks(ABC):
         )
         delivered = undelivered = overdue = 0
         async with self._look() as connection:
+            mine = campaign.c.id == campaign_id
+            gone = campaign.c.forgotten_at.is_not(None)
+            kept = select(campaign.c.delivered, campaign.c.undelivered).where(mine, gone)
+            if (stays := (await connection.execute(kept)).one_or_none()) is not None:
+                return Delivery(delivered=stays.delivered, undelivered=stays.undelivered)
             async for row in await connection.stream(carried):
                 ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
                 final = [len(ours.intersection(names.split(","))) if names else 0 for names in row[-2:]]
@@ -439,18 +446,36 @@ class TrackingLooks(ABC):
 
     async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
         """The numbers that opted out after the opt-out with the seq `since`, and have not been removed."""
-        mine = (opt_out.c.account == account) & (opt_out.c.seq > since)
+        mine = opt_out.c.account.in_((account, EVERY_ACCOUNT)) & (opt_out.c.seq > since)
         async with self._look() as connection:
             last = (await connection.execute(select(func.max(opt_out.c.seq)).where(mine))).scalar() or since
             mobiles = await connection.execute(select(opt_out.c.mobile).where(mine, opt_out.c.removed_at.is_(None)))
             return OptedOut(mobiles=list(mobiles.scalars()), seq=last)
 
+    async def opted_out_among(self, mobiles: Sequence[str], account: str) -> set[str]:
+        """Those of the numbers that are opted out from the account; for every account: from any."""
+        found: set[str] = set()
+        async with self._look() as connection:
+            for begin in range(0, len(mobiles), _IN_ONE_QUERY):
+                some = opt_out.c.mobile.in_(mobiles[begin : begin + _IN_ONE_QUERY]) & opt_out.c.removed_at.is_(None)
+                if account != EVERY_ACCOUNT:
+                    some &= opt_out.c.account.in_((account, EVERY_ACCOUNT))
+                found.update((await connection.execute(select(opt_out.c.mobile).where(some))).scalars())
+        return found
+
     async def opt_outs(self, account: str) -> list[OptOut]:
         """Everybody who has opted out, in the order in which they did."""
-        query = select(opt_out).where(opt_out.c.account == account, opt_out.c.removed_at.is_(None))
+        mine = opt_out.c.account.in_((account, EVERY_ACCOUNT))
+        query = select(opt_out).where(mine, opt_out.c.removed_at.is_(None))
         async with self._look() as connection:
             return [
-                OptOut(mobile=row.mobile, at=row.at, reason=row.reason, source=OptOutSource(row.source))
+                OptOut(
+                    mobile=row.mobile,
+                    at=row.at,
+                    reason=row.reason,
+                    source=OptOutSource(row.source),
+                    everywhere=row.account == EVERY_ACCOUNT,
+                )
                 for row in await connection.execute(query.order_by(opt_out.c.seq))
             ]
 
@@ -489,14 +514,14 @@ class TrackingWrites:
         """Record opt-outs. Returns how many were not recorded already."""
         return await self._commits.do(add_opt_outs, (account, opt_outs))
 
-    async def remove_opt_outs(self, account: str, mobiles: Sequence[str], *, at: datetime) -> int:
+    async def remove_opt_outs(self, account: str, mobiles: Sequence[str], *, at: datetime, reason: str = "") -> int:
         """Take opt-outs back. Returns how many there were."""
-        return await self._commits.do(remove_opt_outs, (account, mobiles, at))
+        return await self._commits.do(remove_opt_outs, (account, mobiles, at, reason))
 
 
 def _short_batch(row: Row[Any], overdue_before: datetime | None) -> ShortBatch:
     lacking = row.size - row.success_counts
-    if overdue_before is None or row.finished_at >= overdue_before:
+    if overdue_before is None or row.finished_at >= overdue_before or not row.mobiles:  # forgotten
         return ShortBatch(seq=row.seq, lacking=lacking, unreported=None)
     told = {*(row.reported or "").split(","), *row.omitted.split(",")}
     places = zip(row.mobiles.split(","), unpack_lines(row.lines), strict=True)

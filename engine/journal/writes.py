@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from engine.clock import SteadyClock
 from engine.errors import ClaimLost, JournalError, PlanError
 from engine.journal.bulk import Bulk
-from engine.journal.port import Draft, PlanTotals, Submitted
+from engine.journal.conducting import conduct_columns
+from engine.journal.port import Draft, NumberedMessage, PlanTotals, Submitted
 from engine.journal.schema import (
     attempt,
     batch,
@@ -39,6 +40,7 @@ from engine.model import (
     CampaignState,
     Claim,
     Excluded,
+    Message,
     Outcome,
     OutcomeKind,
     PauseReason,
@@ -68,19 +70,16 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
         "state": "planning",
         "created_at": draft.created_at,
         "screened": draft.screened,
+        "wording": draft.wording,
+        **conduct_columns(draft.conduct),
     }
     try:
         stored = connection.execute(insert(campaign).values(columns).returning(campaign.c.id))
     except IntegrityError as error:
         raise PlanError(f"a campaign named {draft.name!r} exists already; choose another with --campaign") from error
     campaign_id: int = stored.scalar_one()
-    connection.execute(
-        insert(message),
-        [
-            {"campaign_id": campaign_id, "seq": seq, "content": m.content, "units": m.units, "segments": m.segments}
-            for seq, m in enumerate(draft.messages, 1)
-        ],
-    )
+    if draft.messages:
+        _ADD_MESSAGE.execute(connection, [(campaign_id, seq, *text) for seq, text in enumerate(draft.messages, 1)])
     if draft.sources:
         connection.execute(
             insert(source),
@@ -93,6 +92,9 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
                     "size": s.size,
                     "encoding": s.encoding,
                     "number_column": s.number_column,
+                    "inside": s.inside,
+                    "column_at": s.column,
+                    "first_line": s.first_line,
                 }
                 for seq, s in enumerate(draft.sources, 1)
             ],
@@ -100,25 +102,31 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
     return campaign_id
 
 
+_ADD_MESSAGE = Bulk(insert(message), ("campaign_id", "seq", "content", "units", "segments"))
 _ADD_BATCH = Bulk(insert(batch), ("campaign_id", "seq", "message_seq", "size", "state", "attempts", "mobiles", "lines"))
 _ADD_EXCLUSION = Bulk(insert(exclusion), ("campaign_id", "line", "raw", "reason", "detail"))
 
-PlanPart = tuple[int, Sequence[PlannedBatch], Sequence[Excluded]]
+PlanPart = tuple[int, Sequence[PlannedBatch], Sequence[Excluded], Sequence[NumberedMessage]]
 
 
 def add_plans(connection: Connection, parts: Sequence[PlanPart]) -> list[None]:
-    """Add batches and excluded rows to campaigns that are not visible yet."""
-    _expect_planning(connection, {campaign_id for campaign_id, _, _ in parts})
+    """Add messages, batches and excluded rows to campaigns that are not visible yet."""
+    _expect_planning(connection, {campaign_id for campaign_id, *_ in parts})
+    texts = [(campaign_id, seq, *text) for campaign_id, _, _, messages in parts for seq, text in messages]
+    if texts:
+        _ADD_MESSAGE.execute(connection, texts)
     planned = BatchState.PLANNED.value
     batches = [
         (campaign_id, b.seq, b.message, b.size, planned, 0, b.mobiles, b.lines)
-        for campaign_id, part, _ in parts
+        for campaign_id, part, _, _ in parts
         for b in part
     ]
     if batches:
         _ADD_BATCH.execute(connection, batches)
     rows = [
-        (campaign_id, e.line, e.raw, e.reason.value, e.detail) for campaign_id, _, excluded in parts for e in excluded
+        (campaign_id, e.line, e.raw, e.reason.value, e.detail)
+        for campaign_id, _, excluded, _ in parts
+        for e in excluded
     ]
     if rows:
         _ADD_EXCLUSION.execute(connection, rows)
@@ -142,6 +150,62 @@ def publish(connection: Connection, parts: Sequence[tuple[int, PlanTotals]]) -> 
             )
         )
     return [None] * len(parts)
+
+
+def merge(connection: Connection, parts: Sequence[tuple[int, int, PlanTotals]]) -> list[None]:
+    """Make completely planned campaigns parts of visible ones."""
+    _expect_planning(connection, {campaign_id for campaign_id, _, _ in parts})
+    for campaign_id, into, totals in parts:
+        _merge(connection, campaign_id, into, totals)
+    return [None] * len(parts)
+
+
+def _merge(connection: Connection, campaign_id: int, into: int, totals: PlanTotals) -> None:
+    moved = connection.execute(
+        update(campaign)
+        .where(campaign.c.id == into, campaign.c.state.not_in(_NOT_SENDING))
+        .values(
+            rows=campaign.c.rows + totals.rows,
+            extra=campaign.c.extra + totals.extra,
+            recipients=campaign.c.recipients + totals.recipients,
+            estimated=campaign.c.estimated + totals.estimated,
+        )
+    ).rowcount
+    if not moved:
+        raise PlanError(
+            "the campaign was cancelled, so nothing was added to it; send the list as a campaign of its own"
+        )
+    first = select(message.c.content).where(message.c.campaign_id == into, message.c.seq == 1).scalar_subquery()
+    own = connection.execute(
+        select(func.count(), func.sum(case((message.c.content == first, 1), else_=0))).where(
+            message.c.campaign_id == campaign_id
+        )
+    ).one()
+    says_the_same = tuple(own) == (1, 1)  # then its one message stays the only one
+    last = {
+        table: connection.execute(
+            select(func.coalesce(func.max(table.c.seq), 0)).where(table.c.campaign_id == into)
+        ).scalar_one()
+        for table in (message, source, batch)
+    }
+    # A batch names its message by campaign and seq: first the messages are in both places, and in the end only there.
+    for table in (source,) if says_the_same else (message, source):
+        mine = select(table).where(table.c.campaign_id == campaign_id).subquery()
+        columns = {
+            column.name: literal(into) if column.name == "campaign_id" else mine.c[column.name] for column in table.c
+        } | {"seq": mine.c.seq + last[table]}
+        connection.execute(insert(table).from_select(list(columns), select(*columns.values())))
+    connection.execute(
+        update(batch)
+        .where(batch.c.campaign_id == campaign_id)
+        .values(
+            campaign_id=into,
+            seq=batch.c.seq + last[batch],
+            message_seq=1 if says_the_same else batch.c.message_seq + last[message],
+        )
+    )
+    connection.execute(update(exclusion).where(exclusion.c.campaign_id == campaign_id).values(campaign_id=into))
+    discard(connection, [campaign_id])
 
 
 def _expect_planning(connection: Connection, campaign_ids: set[int]) -> None:
@@ -227,12 +291,15 @@ def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
         .values(state=BatchState.CLAIMED.value, owner=name, epoch=epoch, lease_until_s=lease_until_s)
         .returning(batch.c.id, batch.c.seq, batch.c.message_seq, batch.c.size, batch.c.mobiles, batch.c.attempts)
     )
+    rows = taken.all()
+    texts = _texts(connection, campaign_id, {row.message_seq for row in rows})
     claims = [
         Claim(
             batch_id=row.id,
             campaign_id=campaign_id,
             seq=row.seq,
             message_id=row.message_seq,
+            message=texts[row.message_seq],
             size=row.size,
             mobiles=row.mobiles,
             attempts=row.attempts,
@@ -240,9 +307,17 @@ def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
             epoch=epoch,
             lease_until_s=lease_until_s,
         )
-        for row in taken
+        for row in rows
     ]
     return sorted(claims, key=lambda c: c.seq)
+
+
+def _texts(connection: Connection, campaign_id: int, seqs: set[int]) -> dict[int, Message]:
+    """What batches say, by the numbers of their messages. A claim brings its text along: nobody holds a million of them."""
+    wanted = select(message.c.seq, message.c.content, message.c.units, message.c.segments).where(
+        message.c.campaign_id == campaign_id, message.c.seq.in_(seqs)
+    )
+    return {seq: Message(content, units, segments) for seq, content, units, segments in connection.execute(wanted)}
 
 
 _FREE = {"owner": None, "epoch": None, "lease_until_s": None}
@@ -280,9 +355,12 @@ _SUBMITTING = Bulk(
     )
     .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1, omitted=bindparam("b_omitted")),
     ("b_id", "b_owner", "b_epoch", "b_attempts", "b_omitted"),
+    hot=True,
 )
 _ADD_ATTEMPT = Bulk(
-    insert(attempt), ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at")
+    insert(attempt),
+    ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at"),
+    hot=True,
 )
 
 
@@ -382,6 +460,7 @@ _FINISH_ATTEMPT = Bulk(
         "raw",
         "may_land_late",
     ),
+    hot=True,
 )
 
 _MOVE_BATCH = Bulk(
@@ -400,9 +479,12 @@ _MOVE_BATCH = Bulk(
         lease_until_s=bindparam("b_lease"),
     ),
     ("b_id", "b_attempts", "b_state", "b_reason", "b_owner", "b_epoch", "b_lease"),
+    hot=True,
 )
 _ADD_CHARGE = Bulk(
-    insert(entry), ("account", "at", "kind", "campaign_id", "batch_id", "attempt_number", "points", "remaining")
+    insert(entry),
+    ("account", "at", "kind", "campaign_id", "batch_id", "attempt_number", "points", "remaining"),
+    hot=True,
 )
 
 

@@ -180,6 +180,12 @@ class Books:
         """The task in which a number was accepted last. Slow: reads everything."""
         return next((task.task_id for task in reversed(self.tasks) if mobile in task.numbers), None)
 
+    def told(self, mobile: str) -> list[str | None]:
+        """The texts that a number was sent, in their order; None for one that was not kept. Slow: reads everything."""
+        content_of = {record.task_id: record.content for record in self.sends if record.taken}
+        tasks = (task.task_id for task in self.tasks if mobile in task.numbers)
+        return [self.texts.get(content_of.get(task) or "") for task in tasks]
+
     def plant_reports(self, reports: Iterable[Report]) -> None:
         """Reports of what was sent before anybody looked wait in the queue."""
         planted = list(reports)

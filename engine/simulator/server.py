@@ -107,6 +107,13 @@ class Simulator:
         """Unread reports of an older sending: the next poll has them. Without a task id it is the one before our first."""
         self._open_gateway().plant_reports(mobiles, task_id=task_id, age_s=age_s)
 
+    def told(self, mobile: str) -> list[str | None]:
+        """The texts that a number was sent, in their order; the same as `GET /_simulator/told?mobile=NUMBER`.
+
+        None for one that is not among the first thousand different texts.
+        """
+        return self._open_gateway().books.told(mobile)
+
     def plant_uplink(self, mobile: str, content: str) -> None:
         """A person replies: the next poll of uplinks has it."""
         self._open_gateway().plant_uplink(mobile, content)
@@ -325,6 +332,8 @@ class Simulator:
         match request.method, path:
             case "GET", "/_simulator/truth":
                 return _json(self.truth(detail="detail=summary" not in request.query_string))
+            case "GET", "/_simulator/told":
+                return _json(self.told(request.query.get("mobile", "")))
             case "POST", "/_simulator/settings":
                 return await _told(request, self._change_and_pay)
             case "POST", "/_simulator/uplink":

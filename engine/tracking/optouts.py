@@ -51,6 +51,10 @@ class Barred:
         """From now on these are barred too."""
         self._mobiles.update(mobiles)
 
+    def remove(self, mobiles: Iterable[str]) -> None:
+        """These may be sent to again."""
+        self._mobiles.difference_update(mobiles)
+
     def among(self, joined: str) -> tuple[str, ...]:
         """The barred ones of comma-joined numbers, in their order."""
         if not self._mobiles or self._mobiles.isdisjoint(mobiles := joined.split(",")):

@@ -7,7 +7,7 @@ anybody reads it, and an answer that cannot be read stays there. Source: gateway
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -17,6 +17,7 @@ from engine.errors import BadAnswer, GatewayError, NoAnswer, NotSent
 from engine.gateway.polls import Polled
 from engine.journal.port import KeptPoll, PollAnswer, PollKind, PollOutcome, PollRead, TrackingJournal
 from engine.telemetry import logger
+from engine.tracking.optouts import OPT_OUT_WORDS
 from engine.tracking.reading import Told, tell
 
 NOTHING_NEW_MOST = 3
@@ -66,6 +67,9 @@ class Seam:
     most: Callable[[], int | None]
     clock: Callable[[], datetime]
     on_opt_outs: Callable[[Iterable[str]], None]
+    opt_out_words: Collection[str] = OPT_OUT_WORDS
+    opts_out_everywhere: bool = False  # from every account, not from this one alone
+    on_read: Callable[[int, int], None] = lambda reports, replies: None  # how many of each an answer held
 
 
 class Step(Enum):
@@ -169,17 +173,28 @@ class Poller:
         seam.on_opt_outs(told.opted_out)
         fresh = await seam.journal.join_reports(seam.account, kept.poll_id, told.reports)
         read = PollRead(
-            at=seam.clock(), records=told.records, said=told.said, problem=told.problem, replies=told.replies
+            at=seam.clock(),
+            records=told.records,
+            said=told.said,
+            problem=told.problem,
+            replies=told.replies,
+            opts_out_everywhere=seam.opts_out_everywhere,
         )
         fresh += await seam.journal.apply_poll(seam.account, kept.poll_id, read)
         self.records += told.records
         self.fresh += fresh
         self.opted_out += len(told.opted_out)
+        if told.records:
+            seam.on_read(len(told.reports), len(told.replies))
         return self._judge(kept, told, fresh)
 
     def _read(self, kept: KeptPoll) -> Told:
         answer = kept.answer
-        return tell(self._seam.read(answer.body, answer.charset), complete=answer.complete)
+        return tell(
+            self._seam.read(answer.body, answer.charset),
+            complete=answer.complete,
+            opt_out_words=self._seam.opt_out_words,
+        )
 
     async def _cannot_read(self, kept: KeptPoll, error: Exception) -> None:
         # The words of a foreign exception may hold what people wrote; ours do not.

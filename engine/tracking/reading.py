@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from engine.gateway.polls import Polled, PollError, PollErrorKind
 from engine.journal.port import ReplyLine, ReportLine
-from engine.tracking.optouts import is_opt_out
+from engine.tracking.optouts import OPT_OUT_WORDS, is_opt_out
 
 _COUNTRY = re.compile(r"(?:\+|00)?86(?=1[0-9]{10}$)")
 
@@ -38,7 +39,7 @@ class Told:
         return [reply.mobile for reply in self.replies if reply.opts_out]
 
 
-def tell(polled: Polled, *, complete: bool) -> Told:
+def tell(polled: Polled, *, complete: bool, opt_out_words: Collection[str] = OPT_OUT_WORDS) -> Told:
     """Turn records into lines; `complete` False: the answer was cut off."""
     serious = [error for error in polled.errors if error.kind is not PollErrorKind.NO_DATA]
     stops = [_words(error) for error in serious if error.kind in _STOPS]
@@ -56,7 +57,7 @@ def tell(polled: Polled, *, complete: bool) -> Told:
                 received_at=r.at,
                 at_text=r.at_text,
                 extno=r.extno,
-                opts_out=is_opt_out(r.content),
+                opts_out=is_opt_out(r.content, opt_out_words),
             )
             for r in polled.replies
         ],

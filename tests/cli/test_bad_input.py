@@ -82,7 +82,7 @@ async def test_rows_with_too_few_or_too_many_cells_are_left_out_counted_and_list
 
     assert (end.code, end.json["excluded"]["malformed"], end.json["recipients"]["accepted"]) == (0, 2, 3)
     rejects = (desk.journal.parent / "spring_xinshi_rejects.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert [row.split(",")[0] for row in rejects[1:]] == ["3", "4"]
+    assert [row.split(",")[1] for row in rejects[1:]] == ["3", "4"]
     desk.check_once([numbers[0], numbers[2], numbers[3]])
 
 

@@ -27,6 +27,7 @@ CONTRACT = {
     },
     "delivery": {"delivered": 0, "undelivered": 0, "unreported": 10},
     "points": {"opening": 5000, "estimated": 10, "charged": 10, "remaining": 4990, "unexplained": 0},
+    "account": "default",
 }  # fmt: skip
 
 
@@ -72,7 +73,9 @@ async def test_a_plan_counts_every_row_and_touches_nothing(desk: Desk) -> None:
 
     assert list(plan) == [
         "schema", "campaign", "plan_hash", "order_key", "rows", "extra", "recipients", "excluded", "batches", "segments",
-        "points", "balance", "seconds", "text", "encoding", "column", "lists", "rejects",
+        "points", "balance", "keep_points", "reserved", "begins", "ends", "expires", "windows", "canary", "seconds", "text", "encoding", "column", "lists", "rejects", "texts", "parts", "longest", "samples", "added_to",
+        "kind", "risks", "reached", "keywords",
+        "account", "yuan",
     ]  # fmt: skip
     assert plan["rows"] + plan["extra"] == plan["recipients"] + sum(plan["excluded"].values()) == 16
     assert plan["excluded"]["malformed"] == 2

@@ -86,7 +86,7 @@ async def test_a_follow_up_list_is_sent_to_as_it_is_and_reaches_nobody_else(desk
     again = await exported(desk, "--state", "undelivered,unreported", name="again.csv")
     assert 10 < len(again) < 80
     before = dict(desk.truth["mobiles"])
-    await sent(desk, name="again.csv", campaign="follow-up")
+    await sent(desk, "--again", name="again.csv", campaign="follow-up")
     twice = {mobile for mobile, times in desk.truth["mobiles"].items() if times - before.get(mobile, 0)}
     assert twice == {row["手机号"] for row in again}
     assert await exported(desk, campaign="follow-up", name="third.csv")  # its own columns are not overwritten
@@ -116,7 +116,7 @@ async def test_a_number_is_as_it_was_written_unless_a_spreadsheet_would_compute_
     assert [row["姓名"] for row in rows] == ["'=1+1", "-5", "'@甲", "'+乙"]
     assert (await desk.run("export", "spring", "--output", "out.jsonl")).code == 0
     assert [row["姓名"] for row in told(desk.folder / "out.jsonl")] == ["=1+1", "-5", "@甲", "+乙"]
-    await sent(desk, name="out.csv", campaign="again")  # and every one of them is read again
+    await sent(desk, "--again", name="out.csv", campaign="again")  # and every one of them is read again
     assert set(desk.truth["mobiles"].values()) == {2}
 
 

@@ -183,3 +183,12 @@ async def test_an_impossible_change_is_refused_and_nothing_changes(sim: Simulato
     assert got.status == 400
     assert json.loads(got.body)["error"]
     assert (sim.settings, sim.truth()) == (before, truth)
+
+
+async def test_a_number_can_be_asked_what_it_was_told(sim: Simulator, client: Client) -> None:
+    one, two, three = mobiles(3)
+    await client.send([one, two], content="【甲】第一条")
+    await client.send([two], content="【甲】第二条")
+    asked = await client.get(f"/_simulator/told?mobile={two}")
+    assert json.loads(asked.body) == sim.told(two) == ["【甲】第一条", "【甲】第二条"]
+    assert (sim.told(one), sim.told(three)) == (["【甲】第一条"], [])

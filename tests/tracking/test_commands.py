@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,43 @@ async def test_opt_outs_are_added_imported_listed_and_removed(tmp_path: Path) ->
         assert [each["source"] for each in listed] == ["operator", "import", "import", "import"]
         assert (listed[0]["reason"], listed[1]["reason"]) == ("by phone", "imported from list.csv")
         assert all(each["at"].endswith("+00:00") for each in listed)
+
+
+async def test_opt_outs_have_a_scope_a_reason_to_go_and_a_way_out_and_in(tmp_path: Path) -> None:
+    async with Simulator() as sim:
+        house = House(folder=tmp_path, sim=sim)
+        settings = QUICK + f'[accounts.north]\nurl = "{sim.url}"\nuserid = "34"\naccount = "north"\n'
+        first, second, third, *_ = house.settle_in(5, seed=1, settings=settings)
+        await told(house, "optouts", "add", first, "--scope", "all", "--reason", "=everywhere")
+        await told(house, "optouts", "add", second, third)
+        north = await told(house, "optouts", "list", "--account", "north")
+        assert [(each["number"], each["scope"]) for each in north] == [(first, "all")]
+        both = ("optouts", "remove", first, third, "--reason", "came back")
+        assert await told(house, *both) == {"removed": 1}  # who opted out from every account stays out
+        kept = [each["number"] for each in await told(house, "optouts", "list")]
+        assert kept == [first, second]
+        file = tmp_path / "out.csv"
+        end = await ended(await house.start("optouts", "export", str(file)))
+        assert (end.code, file.stat().st_mode & 0o777) == (0, 0o600), end.errors
+        assert "'=everywhere" in file.read_text("utf-8-sig")  # harmless in a spreadsheet
+        back = await told(house, "optouts", "import", str(file), "--account", "north")
+        assert back == {"added": 2, "known": 0}
+        with closing(sqlite3.connect(house.journal)) as journal:
+            removed = "SELECT mobile, removed_because FROM opt_out WHERE removed_at IS NOT NULL"
+            because = journal.execute(removed).fetchall()
+        assert because == [(third, "came back")]
+
+
+async def test_words_of_the_settings_are_opt_outs_and_may_count_for_every_account(tmp_path: Path) -> None:
+    async with Simulator() as sim:
+        house = House(folder=tmp_path, sim=sim)
+        rules = '[tracking]\nopt_out_words = ["STOP"]\nopt_out_scope = "all"\n'
+        numbers = house.settle_in(3, seed=1, settings=QUICK + rules)
+        sim.plant_uplink(numbers[0], "stop！")
+        sim.plant_uplink(numbers[1], "R")
+        await told(house, "track", "--once")
+        listed = await told(house, "optouts", "list")
+        assert [(each["number"], each["scope"], each["reason"]) for each in listed] == [(numbers[0], "all", "stop！")]
 
 
 async def test_track_once_reads_to_the_end_and_status_has_the_delivery(tmp_path: Path) -> None:

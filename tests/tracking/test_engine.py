@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -247,8 +248,8 @@ async def test_an_opt_out_between_intent_and_request_takes_the_request_back(hous
             asked.append(mobiles)
             return (numbers[1],) if len(asked) > 1 and numbers[1] in mobiles else ()
 
-        async def pool(*arguments: object) -> Pool:
-            made_pool = await made(*arguments)  # type: ignore[arg-type]
+        async def pool(*arguments: Any, **named: Any) -> Pool:
+            made_pool = await made(*arguments, **named)
             made_pool._opted_out = late
             return made_pool
 

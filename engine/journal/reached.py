@@ -1,0 +1,166 @@
+"""Who was reached when, by campaign and hour: kept packed for campaigns that are over, and made from the batches for the others.
+
+What is in doubt counts as reached: it may have been.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Connection, delete, exists, func, insert, literal_column, or_, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from engine.journal.commits import Commits
+from engine.journal.schema import attempt, batch, campaign, message, reached
+from engine.model import BatchState, OutcomeKind, RefusalKind
+
+HOUR_US = 3_600_000_000
+_AT_ONCE = 20_000  # batches put together into one row
+_NOBODY = 0  # the hour of the row that every campaign has whose sets are kept: it may have reached nobody
+_OPEN = [state.value for state in (BatchState.PLANNED, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_DOUBT)]
+_MAY_HAVE_REACHED = or_(
+    attempt.c.outcome.is_(None),
+    attempt.c.outcome == OutcomeKind.ACCEPTED.value,
+    (attempt.c.outcome == OutcomeKind.IN_DOUBT.value)
+    & or_(attempt.c.evidence.is_(None), attempt.c.evidence.like("taken:%")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaching:
+    """A campaign as far as it matters for who was reached. `is_over`: nothing of it will be sent, and no doubt is open.
+
+    `is_kept`: its sets are in the journal, and hold everybody.
+    """
+
+    campaign_id: int
+    name: str
+    recipients: int
+    is_over: bool
+    is_kept: bool
+    of_lists: bool  # not of a queue: it reaches nobody twice
+
+
+class ReachedLooks(ABC):
+    """What a look into the journal tells about who was reached."""
+
+    @abstractmethod
+    def _look(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection that reads."""
+
+    async def reaching(self, *, since_us: int, campaign_id: int | None = None) -> list[Reaching]:
+        """The campaigns of all accounts that may have reached somebody since then (microseconds since 1970), newest first."""
+        open_ = exists().where(batch.c.campaign_id == campaign.c.id, batch.c.state.in_(_OPEN))
+        mine = reached.c.campaign_id == campaign.c.id
+        kept = exists().where(mine, reached.c.recipients == campaign.c.recipients)
+        lately = exists().where(mine, reached.c.hour >= since_us // HOUR_US)
+        begun = exists().where(
+            attempt.c.campaign_id == campaign.c.id, attempt.c.started_at >= literal_column(str(since_us))
+        )
+        query = (
+            select(
+                campaign.c.id,
+                campaign.c.name,
+                campaign.c.recipients,
+                campaign.c.queue_id,
+                (~open_).label("over"),
+                kept.label("kept"),
+            )
+            .where(campaign.c.state != "planning", campaign.c.forgotten_at.is_(None))
+            .where(or_(kept & lately, ~kept & begun))
+            .order_by(campaign.c.id.desc())
+        )
+        if campaign_id is not None:
+            query = query.where(campaign.c.id == campaign_id)
+        async with self._look() as connection:
+            return [
+                Reaching(
+                    campaign_id=row.id,
+                    name=row.name,
+                    recipients=row.recipients,
+                    is_over=bool(row.over),
+                    is_kept=bool(row.over and row.kept),
+                    of_lists=row.queue_id is None,
+                )
+                for row in await connection.execute(query)
+            ]
+
+    async def reached_hours(self, campaign_id: int) -> list[tuple[int, bytes]]:
+        """The kept sets of a campaign by their hour since 1970."""
+        query = select(reached.c.hour, reached.c.numbers).where(
+            reached.c.campaign_id == campaign_id, reached.c.hour != _NOBODY
+        )
+        async with self._look() as connection:
+            return [(row.hour, row.numbers) for row in await connection.execute(query.order_by(reached.c.hour))]
+
+    async def carried(self, campaign_id: int) -> AsyncIterator[tuple[int, str, str]]:
+        """Whom the attempts of a campaign carried: the hour, comma-joined numbers, and those of them that were omitted."""
+        hour = (type_coerce(attempt.c.started_at, BigInteger) // literal_column(str(HOUR_US))).label("hour")
+        mine = (attempt.c.campaign_id == campaign_id) & _MAY_HAVE_REACHED
+        whole = (
+            select(hour, func.aggregate_strings(batch.c.mobiles, ",").label("mobiles"))
+            .join(batch, batch.c.id == attempt.c.batch_id)
+            .where(mine, attempt.c.omitted == "")
+            .group_by(hour, batch.c.seq // _AT_ONCE)
+        )
+        parts = (
+            select(hour, batch.c.mobiles, attempt.c.omitted)
+            .join(batch, batch.c.id == attempt.c.batch_id)
+            .where(mine, attempt.c.omitted != "")
+        )
+        async with self._look() as connection:
+            async for row in await connection.stream(whole):
+                yield row.hour, row.mobiles, ""
+            async for row in await connection.stream(parts):
+                yield row.hour, row.mobiles, row.omitted
+
+    async def first_texts(self, campaign_id: int, *, limit: int) -> list[str]:
+        """What the first messages of a campaign say."""
+        query = select(message.c.content).where(message.c.campaign_id == campaign_id).order_by(message.c.seq)
+        async with self._look() as connection:
+            return list((await connection.execute(query.limit(limit))).scalars())
+
+    async def refused_texts(self, campaign_id: int, *, limit: int) -> list[str]:
+        """The texts of a campaign that the gateway refused for their content, those of the most batches first."""
+        query = (
+            select(message.c.content)
+            .join(batch, (batch.c.campaign_id == message.c.campaign_id) & (batch.c.message_seq == message.c.seq))
+            .join(attempt, attempt.c.batch_id == batch.c.id)
+            .where(
+                message.c.campaign_id == campaign_id,
+                attempt.c.outcome == OutcomeKind.REFUSED.value,
+                attempt.c.refusal == RefusalKind.CONTENT.value,
+            )
+            .group_by(message.c.content)
+            .order_by(func.count().desc(), message.c.content)
+        )
+        async with self._look() as connection:
+            return list((await connection.execute(query.limit(limit))).scalars())
+
+
+_Kept = tuple[int, int, Sequence[tuple[int, bytes]]]
+
+
+def keep_reached(connection: Connection, kept: Sequence[_Kept]) -> list[None]:
+    """Keep the sets of campaigns in the place of those there were."""
+    for campaign_id, recipients, hours in kept:
+        connection.execute(delete(reached).where(reached.c.campaign_id == campaign_id))
+        rows = [
+            {"campaign_id": campaign_id, "hour": hour, "recipients": recipients, "numbers": numbers}
+            for hour, numbers in ((_NOBODY, b""), *hours)
+        ]
+        connection.execute(insert(reached), rows)
+    return [None] * len(kept)
+
+
+class ReachedWrites:
+    """The verb that keeps sets."""
+
+    _commits: Commits
+
+    async def keep_reached(self, campaign_id: int, recipients: int, hours: Sequence[tuple[int, bytes]]) -> None:
+        """Keep who was reached by a campaign that is over. `recipients`: how many it had; later ones make it stale."""
+        await self._commits.do(keep_reached, (campaign_id, recipients, hours))

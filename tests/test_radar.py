@@ -1,0 +1,141 @@
+"""Whom a list would reach again: everybody who may have been reached counts, nobody else, whatever is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.intake import Lately, ReachedSet, Seen
+from engine.intake.reached import ALIKE, ANY, Hours
+from engine.journal.store import SqlJournal
+from engine.model import BatchState, Outcome, OutcomeKind
+from engine.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
+from tests.journal.stores import START, TEXT, SqlitePlace, accepted, claimed, ended, intended, planned
+
+NOW = START + timedelta(hours=2)
+SAME = [TEXT.content]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> SqlitePlace:
+    return SqlitePlace(tmp_path)
+
+
+@pytest.fixture
+async def journal(place: SqlitePlace) -> AsyncIterator[SqlJournal]:
+    async with place.open() as journal:
+        yield journal
+
+
+async def look(journal: SqlJournal, *, days: float = 7, cap: Cap | None = None, now: datetime = NOW) -> Sighting:
+    return await sighted(journal, SAME, days=days, cap=cap, now=now, writes=None)
+
+
+def reached(sighting: Sighting, mobiles: list[str]) -> list[str]:
+    lately = Lately(sighting.sets)
+    found = []
+    for mobile in mobiles:
+        seen = Seen()
+        seen.add([mobile])
+        found += [mobile] * lately.counted(seen.numbers).get(ANY, 0)
+    return found
+
+
+async def everybody(journal: SqlJournal, campaign_id: int) -> list[list[str]]:
+    return [mobiles.split(",") for _, mobiles in await journal.held_numbers(campaign_id)]
+
+
+async def test_who_may_have_been_reached_counts_and_who_surely_was_not_does_not(journal: SqlJournal) -> None:
+    campaign_id = await planned(journal, 2, 2, 2, 2, 3)
+    one, two, three, four, five = await everybody(journal, campaign_id)
+    claims = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, claims[0]))
+    doubt, refusal = Outcome(kind=OutcomeKind.IN_DOUBT), Outcome(kind=OutcomeKind.REFUSED)
+    await ended(journal, await intended(journal, claims[1]), doubt, BatchState.IN_DOUBT)
+    await ended(journal, await intended(journal, claims[2]), refusal, BatchState.REFUSED)
+    await accepted(journal, await intended(journal, claims[4], omit=five[:1]))
+    people = [*one, *two, *three, *four, *five]
+    assert reached(await look(journal), people) == [*one, *two, *five[1:]]
+    assert reached(await look(journal, days=0), people) == []
+    assert reached(await look(journal, now=START + timedelta(days=8)), people) == []
+
+
+async def test_a_campaign_that_is_over_is_kept_and_made_again_when_it_grows(
+    journal: SqlJournal, place: SqlitePlace
+) -> None:
+    campaign_id = await planned(journal, 3)
+    (people,) = await everybody(journal, campaign_id)
+    await remember(journal, campaign_id)
+    assert place.rows("SELECT * FROM reached") == []  # it is not over
+    (claim,) = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, claim))
+    await remember(journal, campaign_id)
+    kept = await look(journal)
+    assert len(place.rows("SELECT hour FROM reached WHERE hour > 0")) == 1
+    assert reached(kept, people) == people
+    place.alter("DELETE FROM reached")
+    assert await look(journal) == kept
+    await remember(journal, campaign_id)
+    place.alter("UPDATE campaign SET recipients = recipients + 5")
+    assert await look(journal) == kept
+    ((row,)) = place.rows("SELECT count(*) AS n FROM reached WHERE hour > 0")
+    assert row["n"] == 1
+
+
+def test_what_a_cap_says() -> None:
+    assert (cap_of(""), cap_of("2/7d"), cap_of("1/24h")) == (
+        None,
+        Cap(messages=2, hours=168),
+        Cap(messages=1, hours=24),
+    )
+
+
+def test_texts_are_alike_when_little_differs() -> None:
+    text = "【测试】春季新品已经到店，欢迎光临门店选购，回T退订"
+    assert likeness(text, text) == 1
+    assert likeness(text, text.replace("春季", "春夏") + "！") >= 0.7
+    assert likeness(text, "【测试】系统将于今晚维护，请提前保存工作") < 0.2
+    assert likeness("", "x") == 0
+
+
+PEOPLE = st.lists(st.integers(0, 30), max_size=20)
+
+
+@given(
+    st.lists(st.tuples(PEOPLE, st.integers(2, 5), st.booleans(), st.booleans()), max_size=8), PEOPLE, st.integers(1, 4)
+)
+def test_counts_and_caps_are_those_of_plain_sets(
+    drawn: list[tuple[list[int], int, bool, bool]], recipients: list[int], most: int
+) -> None:
+    alike_of = {campaign: alike for _, campaign, alike, _ in drawn}
+    sets, plain = [], []
+    for people, campaign, _, of_lists in drawn:
+        hours = Hours()
+        hours.add(1, [f"{13_000_000_000 + one}" for one in people])
+        ((_, packed),) = hours.packed()
+        alike = alike_of[campaign]
+        sets.append(ReachedSet(campaign, lately=True, alike=alike, capped=True, of_lists=of_lists, numbers=packed))
+        plain.append((set(people), campaign, alike, of_lists))
+    lately = Lately(sets, most=most)
+    seen = Seen()
+    seen.add([f"{13_000_000_000 + one}" for one in recipients])
+    counted = lately.counted(seen.numbers)
+    anybody = set().union(*(people for people, *_ in plain)) & set(recipients)
+    alike_people = set().union(*(people for people, _, alike, _ in plain if alike)) & set(recipients)
+    assert (counted.get(ANY, 0), counted.get(ALIKE, 0)) == (len(anybody), len(alike_people))
+    had = {
+        one: len({campaign for people, campaign, _, lists in plain if lists and one in people})
+        + sum(one in people for people, _, _, lists in plain if not lists)
+        for one in range(31)
+    }
+    assert {number - 13_000_000_000 for number in lately.enough} == {one for one, times in had.items() if times >= most}
+
+
+def test_the_campaign_that_is_named_has_the_most_of_them() -> None:
+    overlap = overlap_of(Sighting(names={2: "a", 3: "b"}), {ANY: 9, ALIKE: 7, 2: 3, 3: 5}, days=7, recipients=10)
+    assert (overlap.reached, overlap.alike, overlap.campaign, overlap.share(overlap.alike)) == (9, 7, "b", 70)
