@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from engine.library import Campaign as Campaign
     from engine.library import Engine as Engine
     from engine.library import open as open
-    from engine.spool import Row as Row
-    from engine.spool import Rows as Rows
+    from engine.orders.spool import Row as Row
+    from engine.orders.spool import Rows as Rows
 
 __version__ = "0.1.0"
 
@@ -60,7 +60,7 @@ _EVENTS = (
 _HOMES = {
     **dict.fromkeys(_EVENTS, "engine.events"),
     **dict.fromkeys(("Campaign", "Engine", "open"), "engine.library"),
-    **dict.fromkeys(("Row", "Rows"), "engine.spool"),
+    **dict.fromkeys(("Row", "Rows"), "engine.orders.spool"),
     "CampaignSummary": "engine.ledger.summary",
     "EngineError": "engine.errors",
 }

@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from engine.beside import overdue_before, summary_of
-from engine.control import Order
 from engine.errors import IntakeError, PlanError
 from engine.events import BatchAccepted, BatchInDoubt, BatchRefused, Event, Planned
 from engine.intake.kept import kept_folder
@@ -26,12 +24,14 @@ from engine.journal.port import CampaignRecord
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance
+from engine.orders.pipeline import Pipeline
+from engine.orders.plans import SendOrder
+from engine.orders.spool import Rows, spooled
 from engine.patience import Sending, opened, planned
-from engine.pipeline import Pipeline
-from engine.plans import SendOrder
+from engine.runs.beside import overdue_before, summary_of
+from engine.runs.control import Order
 from engine.runtime import Engine as Machine
 from engine.settings import DEFAULT_ACCOUNT, Settings, load_settings
-from engine.spool import Rows, spooled
 from engine.telemetry import logger
 
 FOLLOWED_MOST = 1_000

@@ -18,8 +18,8 @@ from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import CampaignState, PauseReason
-from engine.pipeline import Pipeline
-from engine.plans import Plan, SendOrder
+from engine.orders.pipeline import Pipeline
+from engine.orders.plans import Plan, SendOrder
 from engine.reasons import BECAUSE
 from engine.runtime import Engine, unless_set
 from engine.settings import Settings, WaitSettings

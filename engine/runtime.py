@@ -15,13 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from engine.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out, overdue_before, refuse_folder, summary_of
-from engine.bounds import Bounds
-from engine.canary import Spikes, awaited, chosen
 from engine.clock import SteadyClock, boottime, wall_time
-from engine.conduct import Wish, decided, hours_of, keep_points, refuse_closed
-from engine.consuming import Consumed, ConsumeOrder, Consumer, Counted, Judge
-from engine.control import Order, Word, listening
 from engine.dispatch.finish import finish
 from engine.dispatch.lane import Lane, Limits
 from engine.dispatch.pacing import GUARD_S, numbers_that_fit
@@ -63,10 +57,9 @@ from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance, BatchState, CampaignState, Message, Outcome, PauseReason
 from engine.notify import Outbox
-from engine.pipeline import Pipeline
-from engine.planning.batching import batch_sizes, distinct_allowed
-from engine.planning.order import plan_hash
-from engine.plans import (
+from engine.orders.conduct import Wish, decided, hours_of, keep_points, refuse_closed
+from engine.orders.pipeline import Pipeline
+from engine.orders.plans import (
     Plan,
     Planner,
     SendOrder,
@@ -81,14 +74,21 @@ from engine.plans import (
     signed_off,
     wording_of,
 )
+from engine.orders.radar import remember
+from engine.orders.signing import differences, parts_of
+from engine.planning.batching import batch_sizes, distinct_allowed
+from engine.planning.order import plan_hash
 from engine.queues import Source
-from engine.radar import remember
+from engine.runs.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out, overdue_before, refuse_folder, summary_of
+from engine.runs.bounds import Bounds
+from engine.runs.canary import Spikes, awaited, chosen
+from engine.runs.consuming import Consumed, ConsumeOrder, Consumer, Counted, Judge
+from engine.runs.control import Order, Word, listening
+from engine.runs.settling import Settler
+from engine.runs.steering import Steering
+from engine.runs.telling import Herald, channels_of
 from engine.settings import Settings
-from engine.settling import Settler
-from engine.signing import differences, parts_of
-from engine.steering import Steering
 from engine.telemetry import logger
-from engine.telling import Herald, channels_of
 from engine.tracking import Barred, Poller, Seam, Tracker, Waits
 from engine.tracking import Tally as TrackingTally
 

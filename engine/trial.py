@@ -9,10 +9,10 @@ from engine.errors import PlanError, SendRefused
 from engine.journal.port import CampaignRecord, Draft, PlanTotals, SourceRecord
 from engine.ledger.summary import CampaignSummary
 from engine.model import Message, PlannedBatch
+from engine.orders.plans import Plan
 from engine.planning.batching import batch_sizes
 from engine.planning.order import order_key
 from engine.planning.wording import SameText
-from engine.plans import Plan
 from engine.runtime import Engine
 
 MOST_NUMBERS = 20

@@ -15,7 +15,7 @@ from engine.cli.words import Common, Order, When
 from engine.errors import EngineError, PlanError
 
 if TYPE_CHECKING:
-    from engine.pipeline import Pipeline
+    from engine.orders.pipeline import Pipeline
 
 app = App(
     name="xinshi",
@@ -487,7 +487,7 @@ def consume(
 
 def _reading(files: Sequence[Path], order: Order) -> Pipeline:
     """Begin to read the list before the libraries of the sender are loaded: both take most of a second."""
-    from engine.pipeline import Pipeline
+    from engine.orders.pipeline import Pipeline
 
     return Pipeline(
         files,

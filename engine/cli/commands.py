@@ -15,9 +15,6 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from engine.beside import audit_campaign, order_owner, standing
-from engine.beside import status as look
-from engine.beside import why as trace
 from engine.cli import out, pages
 from engine.cli.asking import read_line
 from engine.cli.exits import AGAIN, INTERNAL, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
@@ -42,14 +39,17 @@ from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance, CampaignState
 from engine.notify import Delivery
+from engine.orders.pipeline import Pipeline
+from engine.orders.plans import Plan, SendOrder, explain_campaign, preview
+from engine.orders.signing import keep_parts
 from engine.patience import Sending, opened, planned
-from engine.pipeline import Pipeline
-from engine.plans import Plan, SendOrder, explain_campaign, preview
+from engine.runs.beside import audit_campaign, order_owner, standing
+from engine.runs.beside import status as look
+from engine.runs.beside import why as trace
+from engine.runs.telling import tell_trial
 from engine.runtime import Engine, run_in_loop, unless_set
 from engine.settings import Settings, load_settings
-from engine.signing import keep_parts
 from engine.telemetry import LogFile, configure_logging
-from engine.telling import tell_trial
 from engine.trial import plan_trial, refuse_failed
 
 _STANDARD_INPUT = Path("-")

@@ -11,10 +11,10 @@ from engine.cli.commands import _announcing, _is_lively, _same_journal, _setting
 from engine.cli.exits import AGAIN, OK, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
-from engine.consuming import Consumed, ConsumeOrder
 from engine.live import Live
 from engine.queues import Address, Source, Terms, open_source
 from engine.queues.source import parse_address
+from engine.runs.consuming import Consumed, ConsumeOrder
 from engine.runtime import Engine, run_in_loop
 from engine.settings import Settings
 

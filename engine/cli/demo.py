@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.cli import commands, out
 from engine.cli.words import Common, Order
-from engine.pipeline import Pipeline, module_environ
+from engine.orders.pipeline import Pipeline, module_environ
 
 _TEXT = "亲爱的会员，春季新品全场八折，三天有效，到店出示本短信即可。回T退订"
 _SIGNATURE = "信使演示"

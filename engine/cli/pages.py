@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
 
-from engine.beside import Audited
 from engine.cli.screening import screening_json, screening_lines
 from engine.clock import wall_time
-from engine.conduct import hours_of
 from engine.dispatch.lane import ENOUGH_IN_FLIGHT
 from engine.dispatch.timetable import ends_words, moment_words
 from engine.errors import EngineError
@@ -26,10 +24,12 @@ from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
 from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
-from engine.pipeline import Listing
+from engine.orders.conduct import hours_of
+from engine.orders.pipeline import Listing
+from engine.orders.plans import Plan
 from engine.planning.wording import SameText
-from engine.plans import Plan
 from engine.reasons import BECAUSE
+from engine.runs.beside import Audited
 from engine.settings import AccountSettings
 
 _LISTS_SHOWN, _CELL_SHOWN, _SPREAD_SHOWN = 8, 24, 6

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.live import Live
-from engine.steering import SENDING
+from engine.runs.steering import SENDING
 
 _EVERY_S = 0.1
 

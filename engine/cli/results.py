@@ -12,8 +12,6 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from engine.beside import opt_out
-from engine.beside import status as look
 from engine.cli import out, pages
 from engine.cli.commands import _settings
 from engine.cli.exits import AGAIN, OK
@@ -32,6 +30,8 @@ from engine.results.landing import STANDARD_OUTPUT, landing
 from engine.results.page import Words, page
 from engine.results.report import Findings, Span, findings, over_time
 from engine.results.writers import form_of
+from engine.runs.beside import opt_out
+from engine.runs.beside import status as look
 from engine.runtime import run_in_loop
 from engine.settings import Settings
 from engine.telemetry import mask

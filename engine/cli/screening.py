@@ -10,12 +10,12 @@ from engine.cli import out
 from engine.cli.asking import read_line
 from engine.cli.words import Common, Order
 from engine.errors import PlanError, SendRefused
-from engine.keywords import Checked, Explained
+from engine.orders.keywords import Checked, Explained
+from engine.orders.plans import Plan
+from engine.orders.radar import Overlap
 from engine.planning.kinds import MARKETING, NOTICE
 from engine.planning.risks import Risk, risks
 from engine.planning.wording import SameText
-from engine.plans import Plan
-from engine.radar import Overlap
 from engine.settings import Settings
 
 _VALUES_SHOWN = 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from typing import Any
 
-from engine.beside import NOT_TAKEN, TAKEN, order_assumption
 from engine.cli import out, pages
 from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
 from engine.cli.exits import OK, USAGE, code_of_summary
@@ -14,6 +13,7 @@ from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.journal.port import OpenDoubt
 from engine.live import Live
+from engine.runs.beside import NOT_TAKEN, TAKEN, order_assumption
 from engine.runtime import Engine, run_in_loop
 
 _SHOWN = 20

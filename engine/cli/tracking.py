@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.beside import opt_in, opt_out, opted_out
 from engine.cli import out, pages
 from engine.cli.commands import _settings, _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
@@ -17,6 +16,7 @@ from engine.journal.port import OptOut, OptOutSource
 from engine.live import Live
 from engine.results.landing import landing
 from engine.results.writers import Form, writing
+from engine.runs.beside import opt_in, opt_out, opted_out
 from engine.runtime import Engine, run_in_loop
 from engine.tracking import Tally
 

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 if TYPE_CHECKING:
-    from engine.conduct import Wish
+    from engine.orders.conduct import Wish
 
 _COMMON = Group("Every command", sort_key=100)
 
@@ -74,7 +74,7 @@ class When:
 
     def wish(self, *, at: datetime) -> Wish:
         """The same for the engine."""
-        from engine.conduct import Wish
+        from engine.orders.conduct import Wish
 
         return Wish(
             at=at,

@@ -188,7 +188,7 @@ async def reader_of(desk: Desk, process: asyncio.subprocess.Process) -> int:
     """The process that reads the list, while the sender waits for the balance."""
     await until(lambda: desk.truth["calls"].get("overage"))
     (child,) = children(process.pid)
-    assert "engine.pipeline" in command_line(child)
+    assert "engine.orders.pipeline" in command_line(child)
     return child
 
 
@@ -213,7 +213,7 @@ async def test_the_reading_process_ends_with_its_parent_and_stays_silent(desk: D
     end = await ended(process)  # also waits until nobody holds its output any more
 
     assert [line for line in end.errors.splitlines() if not line.startswith("Note: ")] == []
-    await until(lambda: "engine.pipeline" not in command_line(child))
+    await until(lambda: "engine.orders.pipeline" not in command_line(child))
 
 
 # ── one at a time ────────────────────────────────────────────────────────────────────────────────────────────────────

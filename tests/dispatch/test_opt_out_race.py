@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 
-from engine.beside import OPT_OUT, carry_out
-from engine.control import Order
 from engine.dispatch.pool import Pool, Terms
 from engine.dispatch.retry import RetryPolicy
 from engine.journal.store import SqlJournal
 from engine.model import Message, Outcome
+from engine.runs.beside import OPT_OUT, carry_out
+from engine.runs.control import Order
 from engine.tracking import Barred
 from tests.dispatch.house import a_lane, accepted, turns, unlimited
 from tests.journal.stores import ACCOUNT, planned

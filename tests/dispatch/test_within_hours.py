@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.bounds import Bounds
 from engine.dispatch.hours import CHINA, Hours, read_windows
 from engine.dispatch.pacing import Pace
 from engine.dispatch.pool import Pool, PoolEnd
@@ -19,6 +18,7 @@ from engine.dispatch.timetable import Timetable
 from engine.journal.store import SqlJournal
 from engine.ledger.floor import Floor
 from engine.model import Claim, Message, Outcome, PauseReason
+from engine.runs.bounds import Bounds
 from tests.dispatch import virtual
 from tests.dispatch.house import Gateway, Run, accepted
 from tests.journal.stores import SqlitePlace, planned, states

@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from engine.consuming import Consumed, ConsumeOrder
 from engine.errors import QueueError
 from engine.live import Live, Stop
 from engine.queues import Delivery
+from engine.runs.consuming import Consumed, ConsumeOrder
 from engine.runtime import Engine
 from engine.settings import load_settings
 from engine.simulator import Simulator

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from engine import beside
 from engine.clock import boottime
-from engine.consuming import Judge
-from engine.control import Order
 from engine.errors import QueueError
 from engine.journal.port import OptOut, OptOutSource
 from engine.model import CampaignState, PauseReason
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
+from engine.runs import beside
+from engine.runs.consuming import Judge
+from engine.runs.control import Order
 from engine.simulator import Simulator, SimulatorSettings
 from engine.tracking import Barred
 from tests.numbers import mobiles

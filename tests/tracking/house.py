@@ -15,8 +15,8 @@ from engine.gateway.wire import read_reports
 from engine.journal.port import PollKind
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
-from engine.pipeline import Pipeline
-from engine.plans import SendOrder
+from engine.orders.pipeline import Pipeline
+from engine.orders.plans import SendOrder
 from engine.runtime import Engine
 from engine.settings import Settings, load_settings
 from engine.simulator import Simulator

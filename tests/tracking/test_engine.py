@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from engine import beside, plans
 from engine.dispatch.pool import Pool
 from engine.errors import JournalError, SettingsError
 from engine.journal.opening import read_journal
@@ -17,7 +16,9 @@ from engine.journal.port import Delivery, OptOutSource, PollKind
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live
 from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind
-from engine.pipeline import Pipeline
+from engine.orders import plans
+from engine.orders.pipeline import Pipeline
+from engine.runs import beside
 from engine.simulator import Fault
 from tests.tracking.house import House, people, stops
 

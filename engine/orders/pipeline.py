@@ -157,7 +157,7 @@ class Pipeline:
         with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
             self._child = subprocess.Popen(
                 # -P: a csv.py in the working directory is not what we mean by csv.
-                [sys.executable, "-P", "-m", "engine.pipeline"],
+                [sys.executable, "-P", "-m", "engine.orders.pipeline"],
                 env=module_environ(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -507,7 +507,7 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    # As `engine.pipeline`, not `__main__`, so that both ends mean the same classes.
-    from engine import pipeline
+    # As `engine.orders.pipeline`, not `__main__`, so that both ends mean the same classes.
+    from engine.orders import pipeline
 
     pipeline.main()

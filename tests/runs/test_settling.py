@@ -19,7 +19,7 @@ from engine.journal.store import SqlJournal
 from engine.ledger.evidence import Policy
 from engine.ledger.points import add_up
 from engine.model import Balance, BatchState, Outcome, OutcomeKind
-from engine.settling import FEWEST_TO_DRAIN, WITHOUT_SIZES, Settler, assume
+from engine.runs.settling import FEWEST_TO_DRAIN, WITHOUT_SIZES, Settler, assume
 from tests.dispatch import virtual
 from tests.journal.stores import ACCOUNT, DOUBT, START, SqlitePlace, claimed, planned, reading, states
 

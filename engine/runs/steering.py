@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from engine.control import Order, Word
 from engine.dispatch.lane import Lane, changed
 from engine.dispatch.pacing import numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd
@@ -16,6 +15,7 @@ from engine.dispatch.timetable import Timetable
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
 from engine.model import CampaignState, PauseReason
+from engine.runs.control import Order, Word
 
 PAUSED = "paused by the operator"
 SENDING = "sending"

@@ -30,13 +30,13 @@ from engine.journal.port import CampaignRecord, Journal, OpenDoubt, SettlingJour
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import CampaignState, Claim, Exclusion, Message, PauseReason
+from engine.orders.plans import refuse_name
 from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.wording import FilledText, TextFault, worded
-from engine.plans import refuse_name
 from engine.queues import BadNotice, Delivery, Gathering, Group, Notice, Parcel, Source, read_notice
 from engine.queues.gathering import LeftOut, deliveries_of
-from engine.settling import Settler
+from engine.runs.settling import Settler
 from engine.telemetry import logger, mask
 from engine.tracking import Barred
 

@@ -14,7 +14,7 @@ from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
 from engine.journal.store import SqlJournal
 from engine.model import BatchState, Outcome, OutcomeKind
-from engine.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
+from engine.orders.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
 from tests.journal.stores import START, TEXT, SqlitePlace, accepted, claimed, ended, intended, planned
 
 NOW = START + timedelta(hours=2)

@@ -31,9 +31,9 @@ from engine.ledger.summary import CampaignSummary
 from engine.live import Live
 from engine.model import BatchState, CampaignState, PauseReason
 from engine.notify import Channels, Delivery, Outbox, notice_of, trial
-from engine.plans import Plan
+from engine.orders.plans import Plan
+from engine.runs.steering import PAUSED, SENDING
 from engine.settings import NotifySettings, Settings
-from engine.steering import PAUSED, SENDING
 from engine.telemetry import logger
 
 _SENTENCES: dict[type[Event], str] = {

@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from engine.clock import wall_time
-from engine.conduct import Wish, decided, keep_points, signed
 from engine.dispatch.pacing import numbers_that_fit
 from engine.errors import (
     GatewayError,
@@ -36,12 +35,15 @@ from engine.journal.port import (
     SourceRecord,
 )
 from engine.journal.store import Reader, SqlJournal
-from engine.keywords import Checked, Explained, check_wording, explain
 from engine.ledger.points import ZERO
 from engine.ledger.price import KEPT, SeenPrice
 from engine.live import Live
 from engine.model import Balance, CampaignState, Message
-from engine.pipeline import Count, Cut, Listing, Pipeline
+from engine.orders.conduct import Wish, decided, keep_points, signed
+from engine.orders.keywords import Checked, Explained, check_wording, explain
+from engine.orders.pipeline import Count, Cut, Listing, Pipeline
+from engine.orders.radar import Cap, Overlap, Sighting, cap_of, overlap_of, sighted
+from engine.orders.signing import Parts, parts_of
 from engine.planning.batching import distinct_allowed
 from engine.planning.kinds import refuse_no_way_out
 from engine.planning.order import order_key, plan_hash
@@ -49,9 +51,7 @@ from engine.planning.preview import PlanTally, forecast_s
 from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.wording import FilledText, OwnText, SameText, Wording, again, worded
-from engine.radar import Cap, Overlap, Sighting, cap_of, overlap_of, sighted
 from engine.settings import AccountSettings, Settings
-from engine.signing import Parts, parts_of
 
 _LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40

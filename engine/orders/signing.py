@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.pipeline import Listing
+from engine.orders.pipeline import Listing
 from engine.planning.order import PlanValue
 from engine.planning.wording import Wording
 

@@ -17,7 +17,7 @@ import pytest
 from engine.errors import IntakeError
 from engine.lines import unpack_lines, untagged
 from engine.model import Exclusion, Message
-from engine.pipeline import Cut, Part, Pipeline
+from engine.orders.pipeline import Cut, Part, Pipeline
 from engine.planning import SameText
 from tests.intake.books import xlsx
 from tests.numbers import mobile, mobiles
@@ -222,8 +222,8 @@ _STDIN = """
 import sys
 from pathlib import Path
 from engine.errors import IntakeError
-from engine.pipeline import Pipeline
-from tests.test_pipeline import cut
+from engine.orders.pipeline import Pipeline
+from tests.orders.test_pipeline import cut
 try:
     with Pipeline(list(map(Path, sys.argv[3:])), exclude=[Path(sys.argv[2])] if sys.argv[2] else []) as pipeline:
         print(pipeline.inspected().label)
@@ -239,7 +239,7 @@ async def stdin_plan(folder: Path, *named: str, given: bytes, exclude: str = "",
         command = ["sh", "-c", 'exec "$@" <&-', "sh", *command]
     child = await asyncio.create_subprocess_exec(
         *command,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     told, errors = await child.communicate(given)
     assert errors == b""
@@ -290,8 +290,8 @@ _PARENT = """
 import sys, time
 from decimal import Decimal
 from pathlib import Path
-from engine.pipeline import Pipeline
-from tests.test_pipeline import cut
+from engine.orders.pipeline import Pipeline
+from tests.orders.test_pipeline import cut
 with Pipeline(Path(sys.argv[1])) as pipeline:
     next(pipeline.parts(cut(Path(sys.argv[1]).parent)))
     print(pipeline._child.pid, flush=True)
@@ -304,7 +304,7 @@ async def test_a_child_in_the_middle_of_its_work_ends_with_its_parent(tmp_path: 
     path.write_text("\n".join(many(tmp_path)) + "\n")
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PARENT, str(path),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.control import socket_path
+from engine.runs.control import socket_path
 from engine.simulator import Simulator, SimulatorSettings
 from tests.laws.house import House, ended
 

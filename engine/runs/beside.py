@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 
 from engine.clock import SteadyClock
-from engine.control import Order, Word, asked
 from engine.errors import (
     BadRecipient,
     JournalBusy,
@@ -41,9 +40,10 @@ from engine.ledger.settlement import settle
 from engine.ledger.stretch import stretch_of
 from engine.ledger.summary import CampaignSummary, summarise
 from engine.model import OutcomeKind
+from engine.runs.control import Order, Word, asked
+from engine.runs.settling import assume
+from engine.runs.steering import Steering
 from engine.settings import Settings
-from engine.settling import assume
-from engine.steering import Steering
 from engine.tracking import Barred
 
 ASSUME, TAKEN, NOT_TAKEN = "assume", "taken", "not-taken"
