@@ -2,12 +2,13 @@
 # make test  installs what the tests need and runs lint, types, layers and tests.
 # make kill-table kills consumers and brokers of queues, with ten seeds, and prints a table.
 # make soak  sends under every fault of the gateway, with twenty seeds, and prints a table.
+# make catalogue brings the texts of the sources into the catalogue and compiles it.
 # make bench measures the engine against the scripts people write by hand.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-laws test-others soak kill-table bench lock clean
+.PHONY: demo test test-laws test-others soak kill-table catalogue bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
@@ -30,6 +31,9 @@ soak: .venv/installed-test
 
 kill-table: .venv/installed-test brokers
 	$(BIN)/python -m tests.queues.kill_table
+
+catalogue: .venv/installed-test
+	$(BIN)/python -m tests.language.catalogue
 
 bench: .venv/installed-bench
 	$(BIN)/python -m benchmarks

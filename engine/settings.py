@@ -35,6 +35,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engine import language
 from engine.errors import SettingsError
 
 PREFIX = "XINSHI_"
@@ -630,7 +631,8 @@ def _read_file(path: Path, problems: list[str]) -> _Layer:
 
 
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer:
-    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name != CONFIG_VARIABLE}
+    others = (CONFIG_VARIABLE, language.VARIABLE)
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in others}
     known = {name: value for name, value in ours.items() if _is_key(_key_of(name))}
     variables = [_variable(key) for key in _keys(_Document)]
     for name in sorted(ours.keys() - known.keys()):

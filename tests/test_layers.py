@@ -20,6 +20,7 @@ GROUPS = {
     "engine.model": "vocabulary",
     "engine.errors": "vocabulary",
     "engine.lines": "vocabulary",
+    "engine.language": "vocabulary",
     "engine.clock": "vocabulary",
     "engine.crashing": "vocabulary",
     "engine.events": "vocabulary",

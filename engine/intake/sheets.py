@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from engine import language
 from engine.errors import IntakeError
 from engine.intake.given import Given
 
@@ -85,7 +86,11 @@ def _loading(given: Given, wanted: str | None, most: int | None) -> Iterator[Ite
         # -c: as a module it would be imported a second time under another name. -P: see pipeline.py. stderr: Rust's last words.
         child = subprocess.Popen(  # noqa: S603  our own module
             [sys.executable, "-P", "-c", "from engine.intake import sheets; sheets.main()", str(fd)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+                language.VARIABLE: language.spoken(),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -128,6 +133,7 @@ def main() -> None:
     """The loading process."""
     import resource
 
+    language.speak(language.chosen(None, os.environ))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most_bytes = MOST_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MOST_MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, hard))

@@ -34,6 +34,7 @@ from pathlib import Path
 from select import select
 from typing import IO, TYPE_CHECKING, Any
 
+from engine import language
 from engine.errors import EngineError, IntakeError
 from engine.model import Chunk, Excluded, Message, PlannedBatch
 
@@ -272,12 +273,14 @@ class Pipeline:
 
 
 def module_environ() -> dict[str, str]:
-    """For `python -P -m MODULE`: our environment, and the places where this process finds its modules."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    """For `python -P -m MODULE`: our environment and language, and the places where this process finds its modules."""
+    places = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return {**os.environ, "PYTHONPATH": places, language.VARIABLE: language.spoken()}
 
 
 def main() -> None:
     """The child. Ends when the parent closes a pipe, however the parent ends."""
+    language.speak(language.chosen(None, os.environ))
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _stop)
