@@ -24,6 +24,7 @@ class ReachedSet(NamedTuple):
     capped: bool  # it was in the time of the cap
     of_lists: bool  # not of a queue
     numbers: bytes
+    missed: bytes = b""  # those of them who were not reached after all, packed
 
 
 class Hours:
@@ -48,7 +49,7 @@ class Lately:
     """
 
     def __init__(self, sets: Sequence[ReachedSet], *, most: int | None = None) -> None:
-        opened = [(each, BitMap64.deserialize(each.numbers)) for each in sets]
+        opened = [(each, _opened(each)) for each in sets]
         self._lately = [(each, numbers) for each, numbers in opened if each.lately]
         self._anybody = _together(numbers for _, numbers in self._lately)
         self.enough = BitMap64() if most is None else _in_at_least(most, _messages(opened))
@@ -66,6 +67,13 @@ class Lately:
                 counts[each.campaign] = counts.get(each.campaign, 0) + len(both)
                 alike |= both
         return counts | {ALIKE: len(alike)}
+
+
+def _opened(each: ReachedSet) -> BitMap64:
+    numbers = BitMap64.deserialize(each.numbers)
+    if each.missed:
+        numbers -= BitMap64.deserialize(each.missed)
+    return numbers
 
 
 def _messages(opened: Sequence[tuple[ReachedSet, BitMap64]]) -> list[BitMap64]:

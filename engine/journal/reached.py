@@ -1,6 +1,7 @@
 """Who was reached when, by campaign and hour: kept packed for campaigns that are over, and made from the batches for the others.
 
-What is in doubt counts as reached: it may have been.
+What is in doubt counts as reached: it may have been. Whose report says "undelivered" was not; reports come long after the sets are
+kept, so those numbers are asked for each time.
 """
 
 from __future__ import annotations
@@ -10,11 +11,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Connection, delete, exists, func, insert, literal_column, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.journal.commits import Commits
-from engine.journal.schema import attempt, batch, campaign, message, reached
+from engine.journal.schema import attempt, batch, campaign, message, reached, report
 from engine.model import BatchState, OutcomeKind, RefusalKind
 
 HOUR_US = 3_600_000_000
@@ -116,6 +129,20 @@ class ReachedLooks(ABC):
                 yield row.hour, row.mobiles, ""
             async for row in await connection.stream(parts):
                 yield row.hour, row.mobiles, row.omitted
+
+    async def undelivered(self, campaign_id: int) -> AsyncIterator[tuple[int, str]]:
+        """Who was not reached after all, by the last report: the hour of the attempt, and comma-joined numbers."""
+        hour = (type_coerce(attempt.c.started_at, BigInteger) // literal_column(str(HOUR_US))).label("hour")
+        query = (
+            select(hour, func.aggregate_strings(report.c.mobile, ",").label("mobiles"))
+            .join(report, (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id))
+            # In words, not as a parameter: only so the index of these reports is looked at.
+            .where(attempt.c.campaign_id == campaign_id, text("report.state = 'undelivered'"))
+            .group_by(hour)
+        )
+        async with self._look() as connection:
+            async for row in await connection.stream(query):
+                yield row.hour, row.mobiles
 
     async def first_texts(self, campaign_id: int, *, limit: int) -> list[str]:
         """What the first messages of a campaign say."""

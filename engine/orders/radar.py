@@ -1,6 +1,6 @@
 """Whom a list would reach again: who got something lately, who got nearly this text, and who got enough.
 
-The journal keeps a packed set a campaign and hour; a list of a million is compared with ten millions in well under a second.
+Delivered, unreported and in doubt count as reached, undelivered does not. The journal keeps a packed set a campaign and hour; a list of a million is compared with ten millions in well under a second.
 """
 
 from __future__ import annotations
@@ -86,11 +86,17 @@ async def sighted(
     for number, each in enumerate(await books.reaching(since_us=microseconds(since)), ALIKE + 1):
         alike = bool(days) and await _is_alike(books, each, texts)
         names |= {number: each.name} if alike else {}
-        for hour, numbers in await hours_of(books, each, writes=writes):
+        reached = await hours_of(books, each, writes=writes)
+        missed = await _missed(books, each) if reached else {}
+        for hour, numbers in reached:
             # The hour in which the time begins counts whole: rather a person too many than a message too much.
             lately, capped = (begin is not None and hour >= begin for begin in (days_from, cap_from))
             if lately or capped:
-                sets.append(ReachedSet(number, lately, lately and alike, capped, each.of_lists, numbers))
+                sets.append(
+                    ReachedSet(
+                        number, lately, lately and alike, capped, each.of_lists, numbers, missed=missed.get(hour, b"")
+                    )
+                )
     return Sighting(sets=tuple(sets), names=names)
 
 
@@ -116,6 +122,18 @@ async def hours_of(books: Reader, each: Reaching, *, writes: SqlJournal | None) 
     if writes is not None and each.is_over:
         await writes.keep_reached(each.campaign_id, each.recipients, packed)
     return packed
+
+
+async def _missed(books: Reader, each: Reaching) -> dict[int, bytes]:
+    """Who was not reached after all, by hour, as the last reports say.
+
+    Not of a queue: it may have told somebody twice within the hour, and once with success.
+    """
+    hours = Hours()
+    if each.of_lists:
+        async for hour, mobiles in books.undelivered(each.campaign_id):
+            await asyncio.to_thread(hours.add, hour, mobiles.split(","))
+    return dict(hours.packed())
 
 
 async def _is_alike(books: Reader, each: Reaching, texts: Sequence[str]) -> bool:

@@ -116,6 +116,24 @@ async def test_nearly_the_same_text_to_the_same_people_is_refused_where_nobody_i
     assert (await desk.run(*desk.order("--again", name="second.csv", text=near))).code == 0
 
 
+@pytest.mark.parametrize("settings", [{"report_delay_s": 0, "undelivered": 0.3, "unreported": 0.05}], indirect=True)
+async def test_a_follow_up_list_goes_without_again_and_the_same_people_do_not(desk: Desk) -> None:
+    numbers = desk.list(60)
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code in (0, 3)
+    assert (await desk.run("track", "--once", "-q")).code == 0
+    delivery = (await desk.run("status", "spring", "--json")).json["delivery"]
+    assert delivery["undelivered"] > 10
+    exported = await desk.run("export", "spring", "--output", "again.csv", "--state", "undelivered,refused")
+    assert exported.code == 0, exported.errors
+    capped = await desk.run(*desk.order("--max-per-number", "1/7d", "--dry-run", "--json", name="again.csv"))
+    assert (capped.code, capped.json["recipients"], capped.json["reached"]["any"]) == (0, delivery["undelivered"], 0)
+    end = await desk.run(*desk.order("--campaign", "later", "--json", name="again.csv"))
+    assert (end.code, end.json["recipients"]["accepted"]) == (0, delivery["undelivered"]), end.errors
+    desk.write("all.csv", "手机号\n\n" + "\n".join(numbers) + "\n")
+    end = await desk.run(*desk.order(name="all.csv"))
+    assert (end.code, "nearly this text" in end.errors) == (5, True)
+
+
 async def test_who_got_enough_messages_is_left_out(desk: Desk) -> None:
     numbers = desk.list(6)
     desk.write("half.csv", "手机号\n" + "\n".join(numbers[:3]) + "\n")

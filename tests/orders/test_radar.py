@@ -10,15 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.gateway.polls import ReportState
 from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
+from engine.journal.port import PollKind, ReportLine
 from engine.journal.store import SqlJournal
 from engine.model import BatchState, Outcome, OutcomeKind
 from engine.orders.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
-from tests.journal.stores import START, TEXT, SqlitePlace, accepted, claimed, ended, intended, planned
+from tests.journal.stores import ACCOUNT, START, TEXT, SqlitePlace, accepted, claimed, ended, intended, planned, taken
 
 NOW = START + timedelta(hours=2)
 SAME = [TEXT.content]
+TASK = taken(1).task_id or ""
 
 
 @pytest.fixture
@@ -65,6 +68,28 @@ async def test_who_may_have_been_reached_counts_and_who_surely_was_not_does_not(
     assert reached(await look(journal, now=START + timedelta(days=8)), people) == []
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_whose_report_says_undelivered_was_not_reached_whatever_is_kept_when_it_comes(
+    journal: SqlJournal, kept: bool
+) -> None:
+    campaign_id = await planned(journal, 4)
+    (people,) = await everybody(journal, campaign_id)
+    (claim,) = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, claim))
+    if kept:
+        await remember(journal, campaign_id)
+    poll_id = await journal.begin_poll(ACCOUNT, PollKind.REPORT, asked_at=NOW, most=None)
+    states = (ReportState.DELIVERED, ReportState.UNDELIVERED, ReportState.INTERIM)
+    told = [ReportLine(TASK, who, state, NOW, "", "") for who, state in zip(people[:3], states, strict=True)]
+    elsewhere = ReportLine("another", people[3], ReportState.UNDELIVERED, NOW, "", "")
+    await journal.join_reports(ACCOUNT, poll_id, [*told, elsewhere])
+    assert reached(await look(journal), people) == [people[0], *people[2:]]
+    capped = await look(journal, days=0, cap=Cap(messages=1, hours=24))
+    assert [int(who) in Lately(capped.sets, most=1).enough for who in people] == [True, False, True, True]
+    await journal.join_reports(ACCOUNT, poll_id, [told[1]._replace(state=ReportState.DELIVERED)])
+    assert reached(await look(journal), people) == people
+
+
 async def test_a_campaign_that_is_over_is_kept_and_made_again_when_it_grows(
     journal: SqlJournal, place: SqlitePlace
 ) -> None:
@@ -106,21 +131,27 @@ def test_texts_are_alike_when_little_differs() -> None:
 PEOPLE = st.lists(st.integers(0, 30), max_size=20)
 
 
+def packed(people: list[int]) -> bytes:
+    hours = Hours()
+    hours.add(1, [f"{13_000_000_000 + one}" for one in people])
+    ((_, numbers),) = hours.packed()
+    return numbers
+
+
 @given(
-    st.lists(st.tuples(PEOPLE, st.integers(2, 5), st.booleans(), st.booleans()), max_size=8), PEOPLE, st.integers(1, 4)
+    st.lists(st.tuples(PEOPLE, st.integers(2, 5), st.booleans(), st.booleans(), PEOPLE), max_size=8),
+    PEOPLE,
+    st.integers(1, 4),
 )
 def test_counts_and_caps_are_those_of_plain_sets(
-    drawn: list[tuple[list[int], int, bool, bool]], recipients: list[int], most: int
+    drawn: list[tuple[list[int], int, bool, bool, list[int]]], recipients: list[int], most: int
 ) -> None:
-    alike_of = {campaign: alike for _, campaign, alike, _ in drawn}
+    alike_of = {campaign: alike for _, campaign, alike, *_ in drawn}
     sets, plain = [], []
-    for people, campaign, _, of_lists in drawn:
-        hours = Hours()
-        hours.add(1, [f"{13_000_000_000 + one}" for one in people])
-        ((_, packed),) = hours.packed()
+    for people, campaign, _, of_lists, missed in drawn:
         alike = alike_of[campaign]
-        sets.append(ReachedSet(campaign, lately=True, alike=alike, capped=True, of_lists=of_lists, numbers=packed))
-        plain.append((set(people), campaign, alike, of_lists))
+        sets.append(ReachedSet(campaign, True, alike, True, of_lists, packed(people), packed(missed)))
+        plain.append((set(people) - set(missed), campaign, alike, of_lists))
     lately = Lately(sets, most=most)
     seen = Seen()
     seen.add([f"{13_000_000_000 + one}" for one in recipients])
