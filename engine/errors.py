@@ -20,13 +20,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-
-class EngineError(Exception):
-    """The root. Raised as one of its children only; its text is fit to be shown to the operator."""
-
-
-class SettingsError(EngineError):
-    """A setting is missing, unknown or impossible. The text names key, value and source, one problem a line."""
+from engine.first_errors import EngineError as EngineError
+from engine.first_errors import SettingsError as SettingsError
+from engine.language import _
 
 
 class IntakeError(EngineError):
@@ -37,7 +33,13 @@ class IntakeError(EngineError):
 
     def __init__(self, problem: str, *, source: Path | str | None = None, line: int | None = None) -> None:
         self.problem, self.source, self.line = problem, source, line
-        place = "" if source is None else f"{source}: " if line is None else f"{source}, line {line}: "
+        source = _(source) if isinstance(source, str) else source  # "standard input"
+        if source is None:
+            place = ""
+        elif line is None:
+            place = f"{source}: "
+        else:
+            place = _("{source}, line {line}: ").format(source=source, line=line)
         super().__init__(place + problem)
 
     def __reduce__(self) -> tuple[Any, ...]:

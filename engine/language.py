@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.errors import SettingsError
+from engine.first_errors import SettingsError
 
 if TYPE_CHECKING:
     from gettext import NullTranslations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from operator import sub
 
+from engine.language import _
+
 _LINE_BITS = 32  # no list has more lines, and the two together stay below what JavaScript and SQLite count exactly
 
 
@@ -39,4 +41,4 @@ def untagged(line: int) -> tuple[int, int]:
 def named_line(line: int) -> str:
     """A tagged line for people: "12", or "12 of list 2"."""
     source, number = untagged(line)
-    return f"{number}" if source == 0 else f"{number} of list {source + 1}"
+    return f"{number}" if source == 0 else _("{number} of list {place}").format(number=number, place=source + 1)

@@ -134,7 +134,7 @@ class Sending:
         self, record: CampaignRecord, summary: CampaignSummary, rests: Rests
     ) -> CampaignRecord | None:
         """The campaign as it is when it may go on, or was cancelled; None when the wait was stopped."""
-        because = "; ".join(BECAUSE[reason] for reason in summary.reasons)
+        because = "; ".join((BECAUSE[reason]) for reason in summary.reasons)
         self.live.notice(
             f"{record.name} is paused: {because}. Looking again every {rests.next_s:g} s and more, and going on by itself. "
             "Ctrl-C ends the wait; `run` goes on later."

@@ -35,8 +35,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engine import language
 from engine.errors import SettingsError
+from engine.language import N_, VARIABLE, _
 
 PREFIX = "XINSHI_"
 CONFIG_VARIABLE = "XINSHI_CONFIG"
@@ -162,36 +162,36 @@ class _Section(BaseModel):
 class _Account(_Section):
     url: Annotated[str, AfterValidator(_base_url)] = Field(
         default="http://127.0.0.1:8888",
-        description="an address like http://host:port, without user, password, /sms.aspx or parameters",
+        description=N_("an address like http://host:port, without user, password, /sms.aspx or parameters"),
     )
-    userid: str = Field(default="12", description="text in quotes, the enterprise id (may be empty)")
-    account: str = Field(default="demo", description="text in quotes")
-    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
-    password_file: str = Field(default="", description="the path of a file that only you may read")
+    userid: str = Field(default="12", description=N_("text in quotes, the enterprise id (may be empty)"))
+    account: str = Field(default="demo", description=N_("text in quotes"))
+    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description=N_("not empty"))
+    password_file: str = Field(default="", description=N_("the path of a file that only you may read"))
     profile: str = Field(
-        default="standard", min_length=1, description="standard, gbk, signed, json or the path of a .toml file"
+        default="standard", min_length=1, description=N_("standard, gbk, signed, json or the path of a .toml file")
     )
-    exclusive: bool = Field(default=True, description="true or false")
-    signature: str = Field(default="", description="text in quotes")
-    opt_out: str = Field(default="", description="text in quotes")
+    exclusive: bool = Field(default=True, description=N_("true or false"))
+    signature: str = Field(default="", description=N_("text in quotes"))
+    opt_out: str = Field(default="", description=N_("text in quotes"))
     price_yuan_per_point: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
         default=Decimal(0),
         ge=0,
         le=1000,
         allow_inf_nan=False,
-        description="yuan from 0 (not known) to 1000, such as 0.045",
+        description=N_("yuan from 0 (not known) to 1000, such as 0.045"),
     )
-    tls_ca: str = Field(default="", description="the path of a file with certificates (PEM)")
-    tls_cert: str = Field(default="", description="the path of a file with a certificate (PEM)")
-    tls_key: str = Field(default="", description="the path of a file with the certificate's key (PEM)")
+    tls_ca: str = Field(default="", description=N_("the path of a file with certificates (PEM)"))
+    tls_cert: str = Field(default="", description=N_("the path of a file with a certificate (PEM)"))
+    tls_key: str = Field(default="", description=N_("the path of a file with the certificate's key (PEM)"))
     proxy: Annotated[str, AfterValidator(_proxy_url)] = Field(
-        default="", description="an address like http://host:port; user and password stand in keys of their own"
+        default="", description=N_("an address like http://host:port; user and password stand in keys of their own")
     )
-    proxy_user: str = Field(default="", pattern="^[^:]*$", description="text in quotes, without a colon")
-    proxy_password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
-    proxy_password_file: str = Field(default="", description="the path of a file that only you may read")
+    proxy_user: str = Field(default="", pattern="^[^:]*$", description=N_("text in quotes, without a colon"))
+    proxy_password: SecretStr | None = Field(default=None, min_length=1, repr=False, description=N_("not empty"))
+    proxy_password_file: str = Field(default="", description=N_("the path of a file that only you may read"))
     source_address: Annotated[str, AfterValidator(_ip_address)] = Field(
-        default="", description="one of this machine's IP addresses"
+        default="", description=N_("one of this machine's IP addresses")
     )
 
 
@@ -199,98 +199,105 @@ class PaceSettings(_Section):
     """How fast one account may be used. 0 is no limit; `requests_per_second` may be below 1."""
 
     requests_per_second: Number = Field(
-        default=10, le=10_000, description="a number from 0 (no limit) to 10000, decimals allowed"
+        default=10, le=10_000, description=N_("a number from 0 (no limit) to 10000, decimals allowed")
     )
-    numbers_per_second: Number = Field(default=0, le=10_000_000, description="a number from 0 (no limit) to 10000000")
-    in_flight: Count = Field(default=16, ge=1, le=1000, description="a whole number from 1 to 1000")
+    numbers_per_second: Number = Field(
+        default=0, le=10_000_000, description=N_("a number from 0 (no limit) to 10000000")
+    )
+    in_flight: Count = Field(default=16, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
 
 
 class BatchSettings(_Section):
     """How recipients are cut into requests."""
 
-    max_recipients: Count = Field(default=100, ge=1, le=1000, description="a whole number from 1 to 1000")
-    distinct_sizes: Literal["auto"] | bool = Field(default="auto", description='"auto", true or false')
+    max_recipients: Count = Field(default=100, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
+    distinct_sizes: Literal["auto"] | bool = Field(default="auto", description=N_('"auto", true or false'))
 
 
 class TimeoutSettings(_Section):
     """How long the engine waits for the gateway, in seconds."""
 
-    connect_s: Number = Field(default=5, gt=0, le=300, description="seconds above 0, at most 300")
-    answer_s: Number = Field(default=30, gt=0, le=600, description="seconds above 0, at most 600")
-    grace_s: Number = Field(default=20, le=3600, description="seconds from 0 to 3600")
-    keepalive_s: Number = Field(default=10, le=3600, description="seconds from 0 to 3600")
+    connect_s: Number = Field(default=5, gt=0, le=300, description=N_("seconds above 0, at most 300"))
+    answer_s: Number = Field(default=30, gt=0, le=600, description=N_("seconds above 0, at most 600"))
+    grace_s: Number = Field(default=20, le=3600, description=N_("seconds from 0 to 3600"))
+    keepalive_s: Number = Field(default=10, le=3600, description=N_("seconds from 0 to 3600"))
 
 
 class SettlementSettings(_Section):
     """How patient the settlement of doubts is, in seconds."""
 
-    min_age_s: Number = Field(default=180, le=604_800, description="seconds from 0 to 604800 (a week)")
-    balance_settle_s: Number = Field(default=5, le=3600, description="seconds from 0 to 3600")
+    min_age_s: Number = Field(default=180, le=604_800, description=N_("seconds from 0 to 604800 (a week)"))
+    balance_settle_s: Number = Field(default=5, le=3600, description=N_("seconds from 0 to 3600"))
 
 
 class TrackingSettings(_Section):
     """How often reports and replies are fetched."""
 
-    enabled: bool = Field(default=True, description="true or false")
-    report_interval_s: Number = Field(default=30, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
-    reply_interval_s: Number = Field(default=60, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
-    opt_out_words: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
-        default=("T", "TD", "R", "N", "退订", "退", "取消", "拒收"), description='a list of words such as ["T", "退订"]'
+    enabled: bool = Field(default=True, description=N_("true or false"))
+    report_interval_s: Number = Field(
+        default=30, gt=0, le=86_400, description=N_("seconds above 0, at most 86400 (a day)")
     )
-    opt_out_scope: Literal["account", "all"] = Field(default="account", description='"account" or "all"')
-    report_horizon_h: Number = Field(default=72, gt=0, le=8760, description="hours above 0, at most 8760 (a year)")
+    reply_interval_s: Number = Field(
+        default=60, gt=0, le=86_400, description=N_("seconds above 0, at most 86400 (a day)")
+    )
+    opt_out_words: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        default=("T", "TD", "R", "N", "退订", "退", "取消", "拒收"),
+        description=N_('a list of words such as ["T", "退订"]'),
+    )
+    opt_out_scope: Literal["account", "all"] = Field(default="account", description=N_('"account" or "all"'))
+    report_horizon_h: Number = Field(default=72, gt=0, le=8760, description=N_("hours above 0, at most 8760 (a year)"))
 
 
 class RetrySettings(_Section):
     """How often and after which wait, in seconds, something is tried again that surely was not sent."""
 
-    attempts: Count = Field(default=5, ge=1, le=100, description="a whole number from 1 to 100")
-    wait_s: Number = Field(default=0.5, le=3600, description="seconds from 0 to 3600")
-    wait_max_s: Number = Field(default=10, le=3600, description="seconds from 0 to 3600")
+    attempts: Count = Field(default=5, ge=1, le=100, description=N_("a whole number from 1 to 100"))
+    wait_s: Number = Field(default=0.5, le=3600, description=N_("seconds from 0 to 3600"))
+    wait_max_s: Number = Field(default=10, le=3600, description=N_("seconds from 0 to 3600"))
 
 
 class BreakerSettings(_Section):
     """How many in a row pause the campaign."""
 
-    doubts: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
-    refusals: Count = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000")
+    doubts: Count = Field(default=3, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
+    refusals: Count = Field(default=3, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
 
 
 class ResultsSettings(_Section):
     """What is kept for exports."""
 
-    keep_lists: Literal["all", "stdin", "none"] = Field(default="all", description='"all", "stdin" or "none"')
+    keep_lists: Literal["all", "stdin", "none"] = Field(default="all", description=N_('"all", "stdin" or "none"'))
 
 
 class MessageSettings(_Section):
     """What is looked at in a text before it is sent."""
 
-    kind: Literal["", "marketing", "notice"] = Field(default="", description='"marketing", "notice" or ""')
-    check_keywords: Literal["auto"] | bool = Field(default="auto", description='"auto", true or false')
-    check_most: Count = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
-    checkcontent: bool = Field(default=False, description="true or false")
+    kind: Literal["", "marketing", "notice"] = Field(default="", description=N_('"marketing", "notice" or ""'))
+    check_keywords: Literal["auto"] | bool = Field(default="auto", description=N_('"auto", true or false'))
+    check_most: Count = Field(default=20, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
+    checkcontent: bool = Field(default=False, description=N_("true or false"))
 
 
 class RadarSettings(_Section):
     """How people are kept from getting the same again, or too much."""
 
-    days: Number = Field(default=7, le=365, description="days from 0 (off) to 365")
-    ask_above_percent: Number = Field(default=10, le=100, description="a percentage from 0 to 100")
-    refuse: bool = Field(default=True, description="true or false")
+    days: Number = Field(default=7, le=365, description=N_("days from 0 (off) to 365"))
+    ask_above_percent: Number = Field(default=10, le=100, description=N_("a percentage from 0 to 100"))
+    refuse: bool = Field(default=True, description=N_("true or false"))
     max_per_number: str = Field(
         default="",
         pattern=r"^([1-9][0-9]{0,3}/[1-9][0-9]{0,3}[dh])?$",
-        description='messages and a time such as "2/7d" or "1/24h", or "" for no limit',
+        description=N_('messages and a time such as "2/7d" or "1/24h", or "" for no limit'),
     )
 
 
 class ConsumeSettings(_Section):
     """How queues are consumed."""
 
-    linger_ms: Number = Field(default=200, le=60_000, description="milliseconds from 0 to 60000")
-    backlog: Count = Field(default=10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
-    ahead: Count = Field(default=500, ge=1, le=65_535, description="a whole number from 1 to 65535")
-    idle_s: Number = Field(default=60, ge=1, le=86_400, description="seconds from 1 to 86400 (a day)")
+    linger_ms: Number = Field(default=200, le=60_000, description=N_("milliseconds from 0 to 60000"))
+    backlog: Count = Field(default=10_000, ge=1, le=10_000_000, description=N_("a whole number from 1 to 10000000"))
+    ahead: Count = Field(default=500, ge=1, le=65_535, description=N_("a whole number from 1 to 65535"))
+    idle_s: Number = Field(default=60, ge=1, le=86_400, description=N_("seconds from 1 to 86400 (a day)"))
 
 
 _Robot = Annotated[SecretStr, AfterValidator(_web_url)]  # whoever has such an address can write to the group
@@ -302,38 +309,38 @@ class NotifySettings(_Section):
     on: Annotated[tuple[Literal["pause", "end", "low_balance", "doubts"], ...], NoDecode, BeforeValidator(_listed)] = (
         Field(
             default=("pause", "end", "low_balance", "doubts"),
-            description='a list of "pause", "end", "low_balance" and "doubts"',
+            description=N_('a list of "pause", "end", "low_balance" and "doubts"'),
         )
     )
     low_balance_points: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
-        default=Decimal(0), ge=0, allow_inf_nan=False, description="points from 0 (never)"
+        default=Decimal(0), ge=0, allow_inf_nan=False, description=N_("points from 0 (never)")
     )
     command: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
-        default=(), description='a list of a program and its words, such as ["/usr/local/bin/tell", "ops"]'
+        default=(), description=N_('a list of a program and its words, such as ["/usr/local/bin/tell", "ops"]')
     )
-    webhook: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
-    wecom: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
-    dingtalk: _Robot = Field(default=SecretStr(""), repr=False, description="an http or https address")
-    dingtalk_secret: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
-    dingtalk_secret_file: str = Field(default="", description="the path of a file that only you may read")
-    timeout_s: Number = Field(default=10, gt=0, le=60, description="seconds above 0, at most 60")
+    webhook: _Robot = Field(default=SecretStr(""), repr=False, description=N_("an http or https address"))
+    wecom: _Robot = Field(default=SecretStr(""), repr=False, description=N_("an http or https address"))
+    dingtalk: _Robot = Field(default=SecretStr(""), repr=False, description=N_("an http or https address"))
+    dingtalk_secret: SecretStr | None = Field(default=None, min_length=1, repr=False, description=N_("not empty"))
+    dingtalk_secret_file: str = Field(default="", description=N_("the path of a file that only you may read"))
+    timeout_s: Number = Field(default=10, gt=0, le=60, description=N_("seconds above 0, at most 60"))
 
 
 class WaitSettings(_Section):
     """How often --wait looks whether a campaign can go on, in seconds."""
 
-    poll_s: Number = Field(default=30, gt=0, le=3600, description="seconds above 0, at most 3600")
-    poll_max_s: Number = Field(default=600, gt=0, le=86_400, description="seconds above 0, at most 86400 (a day)")
+    poll_s: Number = Field(default=30, gt=0, le=3600, description=N_("seconds above 0, at most 3600"))
+    poll_max_s: Number = Field(default=600, gt=0, le=86_400, description=N_("seconds above 0, at most 86400 (a day)"))
 
 
 class HoursSettings(_Section):
     """When campaigns may send, as long as they say nothing of it themselves."""
 
     window: Annotated[tuple[Annotated[str, AfterValidator(_window)], ...], NoDecode, BeforeValidator(_windows)] = Field(
-        default=(), description='a list such as ["08:30-12:00", "Mon-Fri 13:30-20:00"]'
+        default=(), description=N_('a list such as ["08:30-12:00", "Mon-Fri 13:30-20:00"]')
     )
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        default="Asia/Shanghai", description="a time zone such as Asia/Shanghai"
+        default="Asia/Shanghai", description=N_("a time zone such as Asia/Shanghai")
     )
 
 
@@ -341,39 +348,39 @@ class MoneySettings(_Section):
     """What of the points is not for campaigns."""
 
     keep_points: Annotated[Decimal, BeforeValidator(_no_boolean)] = Field(
-        default=Decimal(0), ge=0, allow_inf_nan=False, description="points from 0"
+        default=Decimal(0), ge=0, allow_inf_nan=False, description=N_("points from 0")
     )
 
 
 class CanarySettings(_Section):
     """When delivery is too bad to go on."""
 
-    undelivered_spike: Number = Field(default=30, le=100, description="per cent from 0 (never) to 100")
+    undelivered_spike: Number = Field(default=30, le=100, description=N_("per cent from 0 (never) to 100"))
 
 
 class LogSettings(_Section):
     """The log file. Its lines are JSON."""
 
-    file: str = Field(default="", description="a path; empty for no log file")
+    file: str = Field(default="", description=N_("a path; empty for no log file"))
     level: Literal["error", "warning", "info", "debug"] = Field(
-        default="info", description='"error", "warning", "info" or "debug"'
+        default="info", description=N_('"error", "warning", "info" or "debug"')
     )
-    max_mb: Number = Field(default=10, gt=0, le=10_000, description="megabytes above 0, at most 10000")
-    keep: Count = Field(default=5, ge=1, le=1000, description="a whole number from 1 to 1000")
+    max_mb: Number = Field(default=10, gt=0, le=10_000, description=N_("megabytes above 0, at most 10000"))
+    keep: Count = Field(default=5, ge=1, le=1000, description=N_("a whole number from 1 to 1000"))
 
 
 class _Queue(_Section):
     """One queue under a name of its own, so that its address and password stay out of command lines."""
 
     url: Annotated[str, AfterValidator(_queue_url)] = Field(
-        description="an address like redis://host:port/stream?group=NAME, without a password"
+        description=N_("an address like redis://host:port/stream?group=NAME, without a password")
     )
-    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description="not empty")
-    password_file: str = Field(default="", description="the path of a file that only you may read")
+    password: SecretStr | None = Field(default=None, min_length=1, repr=False, description=N_("not empty"))
+    password_file: str = Field(default="", description=N_("the path of a file that only you may read"))
 
 
 class _Journal(_Section):
-    url: str = Field(default="", description="a path or sqlite:///absolute/path; empty for the user's state folder")
+    url: str = Field(default="", description=N_("a path or sqlite:///absolute/path; empty for the user's state folder"))
 
 
 class _NamedAccount(_Account):
@@ -394,7 +401,7 @@ class _Document(BaseSettings):
 
     account: _Account = _Account()
     accounts: dict[AccountName, _NamedAccount] = Field(
-        default={}, description="a name of a-z, 0-9 and _, beginning with a letter"
+        default={}, description=N_("a name of a-z, 0-9 and _, beginning with a letter")
     )
     pace: PaceSettings = PaceSettings()
     batch: BatchSettings = BatchSettings()
@@ -414,7 +421,7 @@ class _Document(BaseSettings):
     canary: CanarySettings = CanarySettings()
     log: LogSettings = LogSettings()
     queues: dict[AccountName, _Queue] = Field(
-        default={}, description="a name of a-z, 0-9 and _, beginning with a letter"
+        default={}, description=N_("a name of a-z, 0-9 and _, beginning with a letter")
     )
     journal: _Journal = _Journal()
 
@@ -468,7 +475,11 @@ class AccountSettings:
         if self.password is None:
             table = "account" if self.name == DEFAULT_ACCOUNT else f"accounts.{self.name}"
             variable = _variable((*table.split("."), "password"))
-            raise SettingsError(f"{table}: no password; set {variable}, or password_file in the settings file")
+            raise SettingsError(
+                _("{table}: no password; set {variable}, or password_file in the settings file").format(
+                    table=table, variable=variable
+                )
+            )
         return self.password.get_secret_value()
 
     def reveal_proxy_password(self) -> str:
@@ -521,8 +532,12 @@ class Settings:
         """Find an account by its name in the settings. Raises SettingsError with the nearest name."""
         if name in self.accounts:
             return self.accounts[name]
-        place = "the settings" if self.file is None else str(self.file)
-        raise SettingsError(f"--account {name}: no such account in {place}{_hint(name, list(self.accounts))}")
+        place = _("the settings") if self.file is None else str(self.file)
+        raise SettingsError(
+            _("--account {name}: no such account in {place}{hint}").format(
+                name=name, place=place, hint=_hint(name, list(self.accounts))
+            )
+        )
 
     def account_of(self, account_key: str) -> AccountSettings | None:
         """The account whose login has this key; None where the settings know it no more."""
@@ -532,10 +547,11 @@ class Settings:
         """Find a queue by its name in the settings. Raises SettingsError with the nearest name."""
         if name in self.queues:
             return self.queues[name]
-        place = "the settings" if self.file is None else str(self.file)
+        place = _("the settings") if self.file is None else str(self.file)
         raise SettingsError(
-            f"{name}: neither an address (scheme://host:port/queue) nor a [queues.{name}] in {place}"
-            f"{_hint(name, list(self.queues))}"
+            _("{name}: neither an address (scheme://host:port/queue) nor a [queues.{name}] in {place}{hint}").format(
+                name=name, place=place, hint=_hint(name, list(self.queues))
+            )
         )
 
 
@@ -602,7 +618,9 @@ def _user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path:
     home = Path(environ.get("HOME") or os.path.expanduser("~"))
     folder = given if given.is_absolute() else home / usual
     if not folder.is_absolute():
-        raise SettingsError(f"{variable}: neither it nor HOME names a folder; set one of them")
+        raise SettingsError(
+            _("{variable}: neither it nor HOME names a folder; set one of them").format(variable=variable)
+        )
     return folder / "xinshi"
 
 
@@ -611,34 +629,38 @@ def _read_file(path: Path, problems: list[str]) -> _Layer:
         text = path.read_bytes().decode("utf-8-sig")  # Windows editors put a byte order mark in front
         values = tomllib.loads(text)
     except OSError as exc:
-        raise SettingsError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise SettingsError(_("{path}: cannot be read: {strerror}").format(path=path, strerror=exc.strerror)) from exc
     except UnicodeDecodeError as exc:
-        raise SettingsError(f"{path}: is not UTF-8 (byte {exc.start + 1})") from exc
+        raise SettingsError(_("{path}: is not UTF-8 (byte {byte})").format(path=path, byte=exc.start + 1)) from exc
     except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"{path}: is not valid TOML: {exc}") from exc
+        raise SettingsError(_("{path}: is not valid TOML: {exc}").format(path=path, exc=exc)) from exc
     for key, table in _secret_tables(values):
         for secret in _SECRETS:
             if table.pop(secret, None) is not None:
                 problems.append(
-                    f"{path}: {_dotted((*key, secret))}: a password does not belong in this file, which gets copied and"
-                    f" committed; set {_variable((*key, secret))}, or {secret}_file to a file that only you may read"
+                    _(
+                        "{path}: {key}: a password does not belong in this file, which gets copied and committed; set "
+                        "{variable}, or {secret}_file to a file that only you may read"
+                    ).format(path=path, key=_dotted((*key, secret)), variable=_variable((*key, secret)), secret=secret)
                 )
     for name in [name for name in values if name.startswith("_")]:  # BaseSettings would take them for its own options
         del values[name]
-        problems.append(f"{path}: {name}: unknown key")
+        problems.append(_("{path}: {name}: unknown key").format(path=path, name=name))
     _anchor(values, path.parent)
     return _Layer(values, lambda key: f"{path}: {_dotted(key)}")
 
 
 def _read_environment(environ: Mapping[str, str], problems: list[str]) -> _Layer:
-    others = (CONFIG_VARIABLE, language.VARIABLE)
+    others = (CONFIG_VARIABLE, VARIABLE)
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX) and name not in others}
     known = {name: value for name, value in ours.items() if _is_key(_key_of(name))}
     variables = [_variable(key) for key in _keys(_Document)]
     for name in sorted(ours.keys() - known.keys()):
         key = _key_of(name)
         same_account = [_variable((*key[:2], *leaf)) for leaf in _keys(_NAMED[key[0]])] if key[0] in _NAMED else []
-        problems.append(f"{name}: unknown variable{_hint(name, same_account + variables)}")
+        problems.append(
+            _("{name}: unknown variable{hint}").format(name=name, hint=_hint(name, same_account + variables))
+        )
     source = EnvSettingsSource(_Document)
     source.env_vars = {name.lower(): value for name, value in known.items()}
     values = source()
@@ -661,7 +683,7 @@ def _read_flags(overrides: Mapping[str, object]) -> _Layer:
 
 def _anchor(values: dict[str, Any], base: Path) -> None:
     """Make the paths in one source absolute, while it is known what they are relative to."""
-    for _, table in _secret_tables(values):
+    for __, table in _secret_tables(values):
         for name in _PATHS:
             if isinstance(file := table.get(name), str) and file:
                 table[name] = _absolute(file, base)
@@ -728,16 +750,16 @@ def _read_password(path: Path) -> str:
     try:
         mode = path.stat().st_mode
         if mode & 0o077:
-            raise ValueError(f"others may read it; run: chmod 600 '{path}'")
+            raise ValueError(_("others may read it; run: chmod 600 '{path}'").format(path=path))
         password = path.read_bytes().decode("utf-8-sig").rstrip("\r\n")
     except OSError as exc:
-        raise ValueError(f"cannot be read: {exc.strerror}") from exc
+        raise ValueError(_("cannot be read: {strerror}").format(strerror=exc.strerror)) from exc
     except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None  # the cause would carry the bytes
+        raise ValueError(_("is not UTF-8")) from None  # the cause would carry the bytes
     if not password:
-        raise ValueError("is empty")
+        raise ValueError(_("is empty"))
     if "\n" in password:
-        raise ValueError("has more than one line")
+        raise ValueError(_("has more than one line"))
     return password
 
 
@@ -757,16 +779,20 @@ def _validate(joined: dict[str, Any], layers: tuple[_Layer, ...], problems: list
 def _problem(error: ErrorDetails, joined: Mapping[str, Any], layers: tuple[_Layer, ...]) -> str:
     key = tuple(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{_place(key, layers)}: unknown key{_nearest_key(key)}"
+        return _("{place}: unknown key{hint}").format(place=_place(key, layers), hint=_nearest_key(key))
     if error["type"] == "missing":
-        return f"{_place(key[:-1], layers)}: {key[-1]} is missing; it must be {_allowed(key)}"
+        return _("{place}: {name} is missing; it must be {allowed}").format(
+            place=_place(key[:-1], layers), name=key[-1], allowed=_allowed(key)
+        )
     if key[-1] == "[key]":
         key = key[:-1]
-        return f"{_place(key, layers)}: must be {_allowed(key[:1])}"
+        return _("{place}: must be {allowed}").format(place=_place(key, layers), allowed=_allowed(key[:1]))
     key = _trimmed(key)
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{_place(key, layers)}: must be a table, [{_dotted(key)}]"
-    return f"{_place(key, layers)}{_shown(key, joined)}: must be {_allowed(key)}"
+        return _("{place}: must be a table, [{key}]").format(place=_place(key, layers), key=_dotted(key))
+    return _("{place}{shown}: must be {allowed}").format(
+        place=_place(key, layers), shown=_shown(key, joined), allowed=_allowed(key)
+    )
 
 
 def _place(key: Key, layers: tuple[_Layer, ...]) -> str:
@@ -788,23 +814,33 @@ def _shown(key: Key, joined: Mapping[str, Any]) -> str:
 def _contradictions(document: _Document) -> Iterator[tuple[Key, str]]:
     """What no single key shows: the key and the rest of the sentence."""
     if DEFAULT_ACCOUNT in document.accounts:
-        yield ("accounts", DEFAULT_ACCOUNT), ": this name is taken by [account]; choose another"
+        yield ("accounts", DEFAULT_ACCOUNT), _(": this name is taken by [account]; choose another")
     accounts: dict[Key, _Account] = {("account",): document.account}
     accounts |= {("accounts", name): section for name, section in document.accounts.items()}
     for place, account in accounts.items():
         yield from _contradictions_of(place, account)
     if document.wait.poll_max_s < document.wait.poll_s:
         given = f"{document.wait.poll_max_s:g}"
-        yield ("wait", "poll_max_s"), f" = {given}: must be at least wait.poll_s = {document.wait.poll_s:g}"
+        yield (
+            ("wait", "poll_max_s"),
+            _(" = {given}: must be at least wait.poll_s = {least:g}").format(given=given, least=document.wait.poll_s),
+        )
     retry = document.retry
     if retry.wait_max_s < retry.wait_s:
-        yield ("retry", "wait_max_s"), f" = {retry.wait_max_s:g}: must be at least retry.wait_s = {retry.wait_s:g}"
+        yield (
+            ("retry", "wait_max_s"),
+            _(" = {given:g}: must be at least retry.wait_s = {least:g}").format(
+                given=retry.wait_max_s, least=retry.wait_s
+            ),
+        )
     consume = document.consume
     if consume.linger_ms / 1000 > consume.idle_s / 2:
         most = consume.idle_s * 500
         yield (
             ("consume", "linger_ms"),
-            f" = {consume.linger_ms:g}: must be at most half of consume.idle_s, {most:g}; the broker would give it to another",
+            _(
+                " = {given:g}: must be at most half of consume.idle_s, {most:g}; the broker would give it to another"
+            ).format(given=consume.linger_ms, most=most),
         )
     limit = document.batch.max_recipients
     paces: dict[Key, PaceSettings] = {("pace",): document.pace}
@@ -812,39 +848,50 @@ def _contradictions(document: _Document) -> Iterator[tuple[Key, str]]:
     for key, pace in paces.items():
         if 0 < pace.numbers_per_second < limit:
             given = f"{pace.numbers_per_second:g}"
-            mend = "lower batch.max_recipients, or set 0 for no limit"
+            mend = _("lower batch.max_recipients, or set 0 for no limit")
             yield (
                 (*key, "numbers_per_second"),
-                f" = {given}: a batch of batch.max_recipients = {limit} would never be within it; {mend}",
+                _(" = {given}: a batch of batch.max_recipients = {limit} would never be within it; {mend}").format(
+                    given=given, limit=limit, mend=mend
+                ),
             )
     try:
         _journal_path(document.journal.url, Path("/"))
     except ValueError:
         key = ("journal", "url")
-        yield key, f' = "{document.journal.url}": must be {_allowed(key)}'
+        yield key, _(' = "{url}": must be {allowed}').format(url=document.journal.url, allowed=_allowed(key))
 
 
 def _contradictions_of(place: Key, account: _Account) -> Iterator[tuple[Key, str]]:
     if account.url.startswith("http:"):
         for name in ("tls_ca", "tls_cert"):
             if getattr(account, name):
-                yield (*place, name), f": {_dotted(place)}.url is http, and only an https gateway has a certificate"
+                yield (
+                    (*place, name),
+                    _(": {place}.url is http, and only an https gateway has a certificate").format(
+                        place=_dotted(place)
+                    ),
+                )
     if account.tls_key and not account.tls_cert:
-        yield (*place, "tls_key"), ": says nothing without tls_cert"
+        yield (*place, "tls_key"), _(": says nothing without tls_cert")
     if account.proxy_user and not account.proxy:
-        yield (*place, "proxy_user"), ": says nothing without proxy"
+        yield (*place, "proxy_user"), _(": says nothing without proxy")
 
 
 def _warnings(settings: _Document, accounts: Mapping[str, AccountSettings]) -> Iterator[str]:
     needed_s = settings.timeouts.answer_s + SERVER_LIMIT_S
     if needed_s > settings.settlement.min_age_s:
         yield (
-            f"settlement.min_age_s = {settings.settlement.min_age_s:g} is below timeouts.answer_s + {SERVER_LIMIT_S} ="
-            f" {needed_s:g}: a slow gateway may still take a batch that was already settled as not taken."
+            _(
+                "settlement.min_age_s = {given:g} is below timeouts.answer_s + {limit} = {needed:g}: a slow gateway may "
+                "still take a batch that was already settled as not taken."
+            ).format(given=settings.settlement.min_age_s, limit=SERVER_LIMIT_S, needed=needed_s)
         )
     for account in accounts.values():
         if account.url.startswith("http://") and not _is_loopback(account.url):
-            yield f'Account "{account.name}" speaks http: its password and every number cross the network in clear.'
+            yield _('Account "{name}" speaks http: its password and every number cross the network in clear.').format(
+                name=account.name
+            )
 
 
 def _is_loopback(url: str) -> bool:
@@ -902,7 +949,7 @@ def _table(key: Key) -> type[BaseModel]:
 
 def _allowed(key: Key) -> str:
     """What a key takes, in words."""
-    return str(_table(key).model_fields[key[-1]].description)
+    return _(str(_table(key).model_fields[key[-1]].description))
 
 
 def _trimmed(key: Key) -> Key:
@@ -914,14 +961,18 @@ def _nearest_key(key: Key) -> str:
     """Suggest a neighbour in the same table, else the same name in another table, else what the table knows."""
     neighbours = [name for name in _table(key).model_fields if name not in _SECRETS]
     if near := get_close_matches(key[-1], neighbours, n=1):
-        return f"; did you mean {near[0]}?"
+        return _("; did you mean {name}?").format(name=near[0])
     elsewhere = [_dotted(found) for found in _keys(_Document) if found[-1] == key[-1]]
-    return f"; did you mean {elsewhere[0]}?" if elsewhere else f"; known are {', '.join(neighbours)}"
+    return (
+        _("; did you mean {name}?").format(name=elsewhere[0])
+        if elsewhere
+        else _("; known are {names}").format(names=", ".join(neighbours))
+    )
 
 
 def _hint(name: str, candidates: list[str]) -> str:
     near = get_close_matches(name, candidates, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return _("; did you mean {name}?").format(name=near[0]) if near else ""
 
 
 # ── what comes out ───────────────────────────────────────────────────────────────────────────────────────────────────

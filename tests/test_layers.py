@@ -19,6 +19,7 @@ GROUPS = {
     "engine": "exports",
     "engine.model": "vocabulary",
     "engine.errors": "vocabulary",
+    "engine.first_errors": "vocabulary",
     "engine.lines": "vocabulary",
     "engine.language": "vocabulary",
     "engine.clock": "vocabulary",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean, stdev
 
+from engine.language import _
+
 FIRST_S = 0.25
 MOST_STRETCHES = 64
 LOOKED_AT = 16
@@ -74,10 +76,14 @@ def in_words(ends: Ends, clock_s: float) -> str:
 
     def at(seconds: float) -> str:
         if seconds > 20 * 86_400:
-            return "later"
+            return _("later")
         then, now = datetime.fromtimestamp(clock_s + seconds), datetime.fromtimestamp(clock_s)  # noqa: DTZ006  for people
         form = "%H:%M:%S" if ends.in_s < 600 else "%H:%M"
-        return then.strftime(form if then.date() == now.date() else f"%d %b {form}")
+        return then.strftime(form if then.date() == now.date() else _("%d %b {time}").format(time=form))
 
     middle, early, late = at(ends.in_s), at(ends.earliest_s), at(ends.latest_s)
-    return f"ends {middle}" if early == late else f"ends {middle} ({early}–{late})"
+    return (
+        _("ends {middle}").format(middle=middle)
+        if early == late
+        else _("ends {middle} ({early}–{late})").format(middle=middle, early=early, late=late)
+    )

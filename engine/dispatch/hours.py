@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from engine.errors import PlanError
+from engine.language import _
 
 CHINA = timezone(timedelta(hours=8), "China")
 CHINA_NAMES = ("", "China", "Asia/Shanghai")
@@ -129,7 +130,7 @@ def zone_of(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise PlanError(f"there is no time zone {name!r}; write one like Asia/Shanghai") from error
+        raise PlanError(_("there is no time zone {name!r}; write one like Asia/Shanghai").format(name=name)) from error
 
 
 def read_windows(texts: Sequence[str]) -> tuple[Window, ...]:
@@ -168,7 +169,10 @@ def _minutes(hours: str, minutes: str, text: str) -> int:
 
 def _no_window(text: str) -> PlanError:
     return PlanError(
-        f"{text!r} is no window of the day; write 08:30-20:00, several with commas, weekdays in front: Mon-Fri 08:30-20:00"
+        _(
+            "{text!r} is no window of the day; write 08:30-20:00, several with commas, weekdays in front: Mon-Fri "
+            "08:30-20:00"
+        ).format(text=text)
     )
 
 
@@ -178,7 +182,9 @@ _MOMENT = re.compile(r"(?:(\d{4})-(\d{1,2})-(\d{1,2})[ T])?(\d{1,2}):(\d{2})(?::
 def read_moment(text: str, *, now: datetime, zone: tzinfo = CHINA) -> datetime:
     """`2026-11-23 09:00`, or `09:00`: the next time it is nine. With `Z` or `+08:00` that zone, else `zone`. Raises PlanError."""
     found = _MOMENT.fullmatch(text.strip())
-    problem = PlanError(f"{text!r} is no time; write 2026-11-23 09:00, or 09:00 for the next time it is nine")
+    problem = PlanError(
+        _("{text!r} is no time; write 2026-11-23 09:00, or 09:00 for the next time it is nine").format(text=text)
+    )
     if found is None:
         raise problem
     year, month, day, hour, minute, second, offset = found.groups()

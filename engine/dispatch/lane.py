@@ -18,6 +18,7 @@ from engine.dispatch.losses import Losses, split_sizes
 from engine.dispatch.pacing import Pace, Turn
 from engine.dispatch.retry import RetryPolicy
 from engine.dispatch.slots import Slots
+from engine.language import _
 from engine.model import Outcome, OutcomeKind, PauseReason
 
 ENOUGH_IN_FLIGHT = 1.2
@@ -217,16 +218,26 @@ class Lane:
         """What holds sending back now, for people; "" where nothing does."""
         match self.held_back_by:
             case HeldBackBy.REQUESTS:
-                return f"your pace ({self.limits.requests_per_second:,g} requests a second{self._guard_words()})"
+                return _("your pace ({rate:,g} requests a second{guard})").format(
+                    rate=self.limits.requests_per_second, guard=self._guard_words()
+                )
             case HeldBackBy.NUMBERS:
-                return f"your pace ({self.limits.numbers_per_second:,g} numbers a second{self._guard_words()})"
+                return _("your pace ({rate:,g} numbers a second{guard})").format(
+                    rate=self.limits.numbers_per_second, guard=self._guard_words()
+                )
             case HeldBackBy.IN_FLIGHT:
-                return f"in_flight ({self.limits.in_flight}{self._enough_words()})"
+                return _("in_flight ({in_flight}{enough})").format(
+                    in_flight=self.limits.in_flight, enough=self._enough_words()
+                )
             case HeldBackBy.TOO_OFTEN:
-                return f"the gateway ({self._asked_words()})"
+                return _("the gateway ({asked})").format(asked=self._asked_words())
             case HeldBackBy.SLOW_ANSWERS:
-                answers = f"answers take {_time(self._took_s)} instead of {_time(self.throttle.latency.shortest_s)}"
-                return f"the gateway ({answers}; {self.slots.limit} of {self.limits.in_flight} in flight)"
+                answers = _("answers take {took} instead of {shortest}").format(
+                    took=_time(self._took_s), shortest=_time(self.throttle.latency.shortest_s)
+                )
+                return _("the gateway ({answers}; {slots} of {in_flight} in flight)").format(
+                    answers=answers, slots=self.slots.limit, in_flight=self.limits.in_flight
+                )
             case HeldBackBy.NOTHING:
                 return ""
 
@@ -234,7 +245,9 @@ class Lane:
         if not self._guard.is_wide:
             return ""
         costs = self.pace.guard_s / (self.pace.window_s + self.pace.guard_s)
-        return f"; answers spread, so the guard is {_time(self.pace.guard_s)} and costs {costs:.0%}"
+        return _("; answers spread, so the guard is {guard} and costs {costs:.0%}").format(
+            guard=_time(self.pace.guard_s), costs=costs
+        )
 
     def _enough_words(self) -> str:
         if not self._took_s or not self.limits.requests_per_second:
@@ -242,15 +255,17 @@ class Lane:
         enough = math.ceil(ENOUGH_IN_FLIGHT * self.limits.requests_per_second * self._took_s)
         if enough <= self.limits.in_flight:
             return ""
-        return f"; {enough:,} would use the whole pace at answers of {_time(self._took_s)}"
+        return _("; {enough:,} would use the whole pace at answers of {took}").format(
+            enough=enough, took=_time(self._took_s)
+        )
 
     def _asked_words(self) -> str:
         left_s = self.throttle.held_until_s - self._clock()
         if left_s > 0:
-            return f"it said too often; waiting {_time(left_s)}"
+            return _("it said too often; waiting {left}").format(left=_time(left_s))
         rate = self.throttle.per_second
-        now = "" if rate is None else f"; {rate:,.3g} requests a second now, rising"
-        return f"it said too often{now}"
+        now = "" if rate is None else _("; {rate:,.3g} requests a second now, rising").format(rate=rate)
+        return _("it said too often{now}").format(now=now)
 
 
 def changed(limits: Limits, words: Iterable[str]) -> Limits:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from engine.dispatch.hours import CHINA, Hours
+from engine.language import _
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -45,8 +46,8 @@ class Timetable:
         """What a person is told while it is closed."""
         self._look()
         if self.opens_at is None:
-            return "its time is over"
-        return f"waits until {moment_words(self.opens_at, self._wall(), self.hours.zone)}"
+            return _("its time is over")
+        return _("waits until {moment}").format(moment=moment_words(self.opens_at, self._wall(), self.hours.zone))
 
     def closes_within(self, seconds: float) -> bool:
         """Whether it closes, or is closed, before so many seconds have passed."""
@@ -76,12 +77,12 @@ def moment_words(at: datetime, now: datetime, zone: tzinfo) -> str:
     if then.date() == today:
         words = then.strftime(form)
     elif then.date() == today + timedelta(days=1):
-        words = then.strftime(f"{form} tomorrow")
+        words = _("{time} tomorrow").format(time=then.strftime(form))
     else:
-        words = then.strftime(f"%a %d %b {form}")
+        words = then.strftime(_("%a %d %b {time}").format(time=form))
     if then.utcoffset() == at.astimezone().utcoffset():
         return words
-    return f"{words} {'China time' if zone is CHINA else then.tzname()}"
+    return f"{words} {_('China time') if zone is CHINA else then.tzname()}"
 
 
 def ends_words(hours: Hours, now: datetime, work_s: float, *, gone: float = 0.0) -> str:
@@ -91,8 +92,10 @@ def ends_words(hours: Hours, now: datetime, work_s: float, *, gone: float = 0.0)
     """
     at = hours.ends_at(now, work_s)
     if at is not None:
-        return f"ends {moment_words(at, now, hours.zone)}"
+        return _("ends {moment}").format(moment=moment_words(at, now, hours.zone))
     assert hours.expires_at is not None
     share = gone + (1 - gone) * hours.open_s(now, hours.expires_at) / work_s if work_s else gone
     by = moment_words(hours.expires_at, now, hours.zone)
-    return f"at this pace {share:.0%} will have gone by {by}: raise the pace, split, or let the rest expire"
+    return _("at this pace {share:.0%} will have gone by {by}: raise the pace, split, or let the rest expire").format(
+        share=share, by=by
+    )

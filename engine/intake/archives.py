@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from engine.errors import IntakeError
 from engine.intake.given import Given, Readable
+from engine.language import _
 
 MOST_UNPACKED_BYTES = 4 << 30  # fifty million rows of customers; above it, somebody is not sending us a list
 MOST_MEMBERS = 1_000
@@ -52,7 +53,7 @@ class Gzipped:
     @contextmanager
     def opened(self) -> Iterator[Readable]:
         with self.given.opened() as file, gzip.GzipFile(fileobj=file) as unpacked:
-            yield _Unpacking(unpacked, self.source, "gzip archive", self.most_bytes)
+            yield _Unpacking(unpacked, self.source, _("gzip archive"), self.most_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Member:
 
     @property
     def source(self) -> str:
-        return f"{self.given.source}, file {self.inside}"
+        return _("{source}, file {inside}").format(source=self.given.source, inside=self.inside)
 
     @contextmanager
     def opened(self) -> Iterator[Readable]:
@@ -73,13 +74,14 @@ class Member:
             try:
                 file = archive.open(archive.infolist()[self.index])
             except (*_DAMAGED, IndexError) as exc:
-                raise _damaged("zip archive", self.source) from exc
+                raise _damaged(_("zip archive"), self.source) from exc
             except (NotImplementedError, RuntimeError) as exc:  # RuntimeError: encrypted, found out only here
                 raise IntakeError(
-                    f"cannot be unpacked here ({exc}): unpack it and give the files", source=self.source
+                    _("cannot be unpacked here ({problem}): unpack it and give the files").format(problem=exc),
+                    source=self.source,
                 ) from exc
             with file:
-                yield _Unpacking(file, self.source, "zip archive")
+                yield _Unpacking(file, self.source, _("zip archive"))
 
 
 class _Unpacking:
@@ -105,18 +107,25 @@ def members(given: Given) -> tuple[list[Member], list[Skipped]]:
         infos = archive.infolist()
     files = {at: _name_of(info) for at, info in enumerate(infos) if not info.filename.endswith("/")}
     if len(files) > MOST_MEMBERS:
-        raise IntakeError(f"the archive holds {len(files):,} files; at most {MOST_MEMBERS:,}", source=given.source)
+        raise IntakeError(
+            _("the archive holds {count:,} files; at most {most:,}").format(count=len(files), most=MOST_MEMBERS),
+            source=given.source,
+        )
     shown = {at: name for at, name in files.items() if not is_hidden(name)}
     # One file alone is the list, whatever it is called.
     lists = {at: name for at, name in shown.items() if len(shown) == 1 or is_list_name(name)}
     if not lists:
-        inside = ", ".join([*shown.values()][:5]) or "nothing"
+        inside = ", ".join([*shown.values()][:5]) or _("nothing")
         raise IntakeError(
-            f"no CSV file is in the archive, but {inside}: unpack it and give the list", source=given.source
+            _("no CSV file is in the archive, but {inside}: unpack it and give the list").format(inside=inside),
+            source=given.source,
         )
     _refuse_locked([infos[at] for at in lists], given.source)
     skipped = [
-        Skipped(f"{given.source}, file {name}", "not a CSV, TSV or text file" if at in shown else "hidden")
+        Skipped(
+            _("{source}, file {name}").format(source=given.source, name=name),
+            _("not a CSV, TSV or text file") if at in shown else _("hidden"),
+        )
         for at, name in files.items()
         if at not in lists
     ]
@@ -126,10 +135,10 @@ def members(given: Given) -> tuple[list[Member], list[Skipped]]:
 def _refuse_locked(infos: Sequence[zipfile.ZipInfo], source: Path | str) -> None:
     """Raises IntakeError for what cannot be unpacked, before a byte of it is."""
     if any(info.flag_bits & _IS_ENCRYPTED for info in infos):
-        raise IntakeError("the archive is encrypted: unpack it with its password and give the files", source=source)
+        raise IntakeError(_("the archive is encrypted: unpack it with its password and give the files"), source=source)
     if any(info.compress_type not in _METHODS for info in infos):
         raise IntakeError(
-            "packed by a method that only some programs know: pack it again as an ordinary zip, or unpack it",
+            _("packed by a method that only some programs know: pack it again as an ordinary zip, or unpack it"),
             source=source,
         )
     if sum(info.file_size for info in infos) > MOST_UNPACKED_BYTES:
@@ -154,7 +163,9 @@ def is_list_name(name: str) -> bool:
 
 def too_large(source: Path | str) -> IntakeError:
     return IntakeError(
-        f"unpacks to more than {MOST_UNPACKED_BYTES >> 30} GiB, which is more than any list of people: split it",
+        _("unpacks to more than {most} GiB, which is more than any list of people: split it").format(
+            most=MOST_UNPACKED_BYTES >> 30
+        ),
         source=source,
     )
 
@@ -186,12 +197,13 @@ def _archive(given: Given) -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(file)
         except (*_DAMAGED, NotImplementedError) as exc:
-            raise _damaged("zip archive (or Excel workbook)", given.source) from exc
+            raise _damaged(_("zip archive (or Excel workbook)"), given.source) from exc
         with archive:
             yield archive
 
 
 def _damaged(what: str, source: Path | str) -> IntakeError:
     return IntakeError(
-        f"a damaged or incomplete {what}: ask for it again, or unpack it and give the list", source=source
+        _("a damaged or incomplete {what}: ask for it again, or unpack it and give the list").format(what=what),
+        source=source,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from engine.errors import IntakeError
 from engine.intake.given import Content
+from engine.language import _
 
 LONGEST_LINE = (
     1 << 20
@@ -38,7 +39,9 @@ def blocks(content: Content, *, encoding: str, bom_bytes: int, transcode: bool, 
         cut = piece.rfind(b"\n") + 1
         if len(carry) + (piece.find(b"\n") if cut else len(piece)) > LONGEST_LINE:
             raise IntakeError(
-                f"the line is longer than {LONGEST_LINE >> 10} KiB; is this a list with one row a line?",
+                _("the line is longer than {most} KiB; is this a list with one row a line?").format(
+                    most=LONGEST_LINE >> 10
+                ),
                 source=content.source,
                 line=line,
             )
@@ -63,7 +66,9 @@ def _pieces(content: Content, transcoded_from: str | None, bom_bytes: int, block
         if decoder:
             yield decoder.decode(b"", final=True).encode()
     except UnicodeError as exc:
-        raise IntakeError("does not decode any more; it was changed while it was read", source=content.source) from exc
+        raise IntakeError(
+            _("does not decode any more; it was changed while it was read"), source=content.source
+        ) from exc
 
 
 def line_ended(pieces: Iterator[bytes]) -> Iterator[bytes]:

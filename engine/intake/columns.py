@@ -17,6 +17,7 @@ from pathlib import Path
 
 from engine.errors import IntakeError, PlanError
 from engine.intake.numbers import examine
+from engine.language import _
 
 SAMPLE_ROWS = 400
 MOST_COLUMNS = 1_000  # a wider file is no list of people, and would cost a huge pattern
@@ -95,7 +96,9 @@ def recognise_rows(rows: _Rows, *, column: str | None, source: Path | str, delim
     # Rows that were too long once are too long still, though most of these rows may be.
     width = len(header or ()) if is_of_rejects(header) else max(_usual_width(data), len(header or ()))
     if width > MOST_COLUMNS:
-        raise IntakeError(f"{width} columns; a list has at most {MOST_COLUMNS}", source=source)
+        raise IntakeError(
+            _("{width} columns; a list has at most {most}").format(width=width, most=MOST_COLUMNS), source=source
+        )
     sheet = _Sheet(source=source, header=header, data=[cells for _, cells in data], width=width)
     index = sheet.guess() if column is None else sheet.named(column)
     if header_at is None and _is_header_cell(rows, index):
@@ -158,7 +161,7 @@ def _is_known(header: str) -> bool:
 
 def _header_index(rows: _Rows, column: str | None) -> int | None:
     """The row that names its columns: a known name, or the one given as `column`, before the first mobile."""
-    for at, (_, cells) in enumerate(rows[:_HEADER_WITHIN]):
+    for at, (__, cells) in enumerate(rows[:_HEADER_WITHIN]):
         if is_of_rejects(cells):
             return at
         if any(map(has_mobile, cells)):
@@ -189,20 +192,25 @@ def _placed(name: str, header: list[str], width: int, source: Path | str) -> int
     if len(hits) > 1:
         places = ", ".join(str(at + 1) for at in hits)
         raise PlanError(
-            f"{{{name}}} in the text: several columns of {source} are called that; name one by its place: {places}"
+            _(
+                "{{{name}}} in the text: several columns of {source} are called that; name one by its place: {places}"
+            ).format(name=name, source=source, places=places)
         )
     if name.isdecimal() and 1 <= int(name) <= width:
         return int(name) - 1
     known = [head.strip() for head in header if head.strip()]
     near = get_close_matches(wanted, list(map(folded, known)), n=1, cutoff=0.5)
-    hint = f"; is {{{known[list(map(folded, known)).index(near[0])]}}} meant?" if near else "."
+    hint = _("; is {{{near}}} meant?").format(near=known[list(map(folded, known)).index(near[0])]) if near else _(".")
     has = (
-        f"its header has {', '.join(known)}"
+        _("its header has {names}").format(names=", ".join(known))
         if known
-        else f"it has no header, its {width} columns are {{1}} to {{{width}}}"
+        else _("it has no header, its {width} columns are {{1}} to {{{width}}}").format(width=width)
     )
     raise PlanError(
-        f"{{{name}}} in the text: {source} has no such column; {has}{hint} A brace that is meant as such is written twice: {{{{"
+        _(
+            "{{{name}}} in the text: {source} has no such column; {has}{hint} A brace that is meant as such is "
+            "written twice: {{{{"
+        ).format(name=name, source=source, has=has, hint=hint)
     )
 
 
@@ -220,8 +228,12 @@ def _usual_width(data: _Rows) -> int:
 
 
 def _label(header: Sequence[str] | None, index: int) -> str:
-    name = header[index].strip() if header is not None and index < len(header) else ""
-    return name or f"column {index + 1}"
+    """How the journal calls the column: in English, whoever reads it."""
+    return _name(header, index) or f"column {index + 1}"
+
+
+def _name(header: Sequence[str] | None, index: int) -> str:
+    return header[index].strip() if header is not None and index < len(header) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,11 +252,19 @@ class _Sheet:
         if len(hits) == 1:
             return hits[0]
         if len(hits) > 1:
-            raise IntakeError(f"several columns are called {column!r}:{self._listing(hits)}", source=self.source)
+            raise IntakeError(
+                _("several columns are called {column!r}:{listing}").format(column=column, listing=self._listing(hits)),
+                source=self.source,
+            )
         if column.strip().isdecimal() and 1 <= int(column) <= self.width:
             return int(column) - 1
-        known = f"; the header has: {', '.join(filter(None, self.header))}" if self.header else ""
-        raise IntakeError(f"there is no column {column!r} among the {self.width}{known}", source=self.source)
+        known = _("; the header has: {names}").format(names=", ".join(filter(None, self.header))) if self.header else ""
+        raise IntakeError(
+            _("there is no column {column!r} among the {width}{known}").format(
+                column=column, width=self.width, known=known
+            ),
+            source=self.source,
+        )
 
     def guess(self) -> int:
         """The column whose name or content leaves no doubt."""
@@ -255,7 +275,9 @@ class _Sheet:
             if len(named) == 1:
                 return named[0]  # every number is bad or the list is empty: the reader says so row by row
             raise IntakeError(
-                f"no column of mobile numbers was found; name it with --column{self._listing(named or range(self.width))}",
+                _("no column of mobile numbers was found; name it with --column{listing}").format(
+                    listing=self._listing(named or range(self.width))
+                ),
                 source=self.source,
             )
         rivals = [at for at, share in enumerate(shares) if share >= best * _RIVAL_SHARE]
@@ -264,7 +286,9 @@ class _Sheet:
             return choice[0]
         candidates = sorted({*rivals, *named})
         raise IntakeError(
-            f"{len(candidates)} columns could hold the numbers; say which one with --column{self._listing(candidates)}",
+            _("{count} columns could hold the numbers; say which one with --column{listing}").format(
+                count=len(candidates), listing=self._listing(candidates)
+            ),
             source=self.source,
         )
 
@@ -275,7 +299,14 @@ class _Sheet:
 
     def _listing(self, columns: Sequence[int]) -> str:
         """One line a candidate: index, name, and the first cell that says something."""
-        return "".join(f"\n  {at + 1}: {_label(self.header, at)} (for example {self._example(at)!r})" for at in columns)
+        return "".join(
+            _("\n  {place}: {name} (for example {example!r})").format(
+                place=at + 1,
+                name=_name(self.header, at) or _("column {place}").format(place=at + 1),
+                example=self._example(at),
+            )
+            for at in columns
+        )
 
     def _example(self, index: int) -> str:
         cells = [cells[index] for cells in self.data if index < len(cells) and cells[index].strip()]

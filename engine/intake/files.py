@@ -17,6 +17,7 @@ from engine.intake.blocks import AS_THEY_ARE, blocks, line_ended
 from engine.intake.columns import Layout, is_of_rejects, recognise, recognise_rows
 from engine.intake.given import Content, Given, GivenFile, Plain
 from engine.intake.sheets import Sheet
+from engine.language import N_, _
 
 _PASS_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 18
@@ -30,16 +31,16 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (b"\x84\x31\x95\x33", "gb18030"),
 )
-_SAVE_AS_CSV = 'open it and save it as "CSV UTF-8"'
+_SAVE_AS_CSV = N_('open it and save it as "CSV UTF-8"')
 _NOT_A_LIST = (
     # Workbooks and archives are read as such where they are the file itself; here they are inside an archive.
-    (b"PK\x03\x04", "an Excel workbook or an archive inside an archive: unpack it and give what is in it"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook (.xls) inside an archive: unpack it and give the workbook"),
-    (b"\x1f\x8b", "an archive inside an archive: unpack it and give what is in it"),
-    (b"Rar!", "this is a RAR archive: unpack it first"),
-    (b"7z\xbc\xaf", "this is a 7z archive: unpack it first"),
-    (b"%PDF", "this is a PDF, not a CSV file"),
-    (b"{\\rtf", "this is an RTF document, not a CSV file"),
+    (b"PK\x03\x04", N_("an Excel workbook or an archive inside an archive: unpack it and give what is in it")),
+    (b"\xd0\xcf\x11\xe0", N_("an Excel workbook (.xls) inside an archive: unpack it and give the workbook")),
+    (b"\x1f\x8b", N_("an archive inside an archive: unpack it and give what is in it")),
+    (b"Rar!", N_("this is a RAR archive: unpack it first")),
+    (b"7z\xbc\xaf", N_("this is a 7z archive: unpack it first")),
+    (b"%PDF", N_("this is a PDF, not a CSV file")),
+    (b"{\\rtf", N_("this is an RTF document, not a CSV file")),
 )
 _JSON = (b'{"', b"[{", b"{\n", b"[\n")
 _MARKUP = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<meta")  # what web pages export as .xls
@@ -157,25 +158,29 @@ def _list_file(
 
 def _refuse_other_formats(content: Content, head: bytes) -> None:
     if not head:
-        raise IntakeError("the list is empty", source=content.source)
+        raise IntakeError(_("the list is empty"), source=content.source)
     for magic, problem in _NOT_A_LIST:
         if head.startswith(magic):
-            raise IntakeError(problem, source=content.source)
+            raise IntakeError(_(problem), source=content.source)
     if head[_TAR_AT:].startswith(b"ustar"):
-        raise IntakeError("this is a tar archive: unpack it first", source=content.source)
+        raise IntakeError(_("this is a tar archive: unpack it first"), source=content.source)
     begin = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if begin.replace(b"\r", b"").startswith(_JSON):
-        raise IntakeError("this is JSON, not a list with one row a line: export it as CSV", source=content.source)
+        raise IntakeError(_("this is JSON, not a list with one row a line: export it as CSV"), source=content.source)
     if begin.startswith(_MARKUP):
         raise IntakeError(
-            f"this is a web page or XML (often named .xls), not a CSV file: {_SAVE_AS_CSV}", source=content.source
+            _("this is a web page or XML (often named .xls), not a CSV file: {save_as_csv}").format(
+                save_as_csv=_(_SAVE_AS_CSV)
+            ),
+            source=content.source,
         )
 
 
 def _codec(encoding: str, marked: str | None, content: Content) -> str:
     """Python's name for the encoding the operator gave; the mark decides the byte order that "utf-16" leaves open."""
     unknown = IntakeError(
-        f"{encoding!r} is no encoding of lists; usual ones are utf-8, gb18030, utf-16", source=content.source
+        _("{encoding!r} is no encoding of lists; usual ones are utf-8, gb18030, utf-16").format(encoding=encoding),
+        source=content.source,
     )
     try:
         name = codecs.lookup(encoding).name
@@ -263,10 +268,13 @@ def _binary(content: Content, offset: int) -> IntakeError:
     if len(head) > 3 and max(first, second) > len(head) / 4 and min(first, second) < len(head) / 8:
         order = "le" if second >= first else "be"
         return IntakeError(
-            f"this looks like UTF-16 without a byte order mark: try --encoding utf-16-{order}", source=content.source
+            _("this looks like UTF-16 without a byte order mark: try --encoding utf-16-{order}").format(order=order),
+            source=content.source,
         )
     line = _line_of(content, offset, "latin-1")
-    return IntakeError("a NUL byte: this is a binary or damaged file, not a CSV list", source=content.source, line=line)
+    return IntakeError(
+        _("a NUL byte: this is a binary or damaged file, not a CSV list"), source=content.source, line=line
+    )
 
 
 def _undecodable(content: Content, trials: list[_Trial], chosen: str | None) -> IntakeError:
@@ -276,13 +284,13 @@ def _undecodable(content: Content, trials: list[_Trial], chosen: str | None) -> 
     line = _line_of(content, offset, furthest.encoding)
     byte = _byte_at(content, offset)
     if chosen is None:
-        problem = (
-            f"neither UTF-8 nor GB18030: byte {byte} at offset {offset} fits neither; say what it is with --encoding"
-        )
+        problem = _(
+            "neither UTF-8 nor GB18030: byte {byte} at offset {offset} fits neither; say what it is with --encoding"
+        ).format(byte=byte, offset=offset)
     else:
-        problem = (
-            f"not {chosen}: byte {byte} at offset {offset} does not decode; leave --encoding away to have it found out"
-        )
+        problem = _(
+            "not {chosen}: byte {byte} at offset {offset} does not decode; leave --encoding away to have it found out"
+        ).format(chosen=chosen, byte=byte, offset=offset)
     return IntakeError(problem, source=content.source, line=line)
 
 
@@ -290,7 +298,7 @@ def _byte_at(content: Content, offset: int) -> str:
     with content.opened() as file:
         while offset > 0 and (piece := file.read(min(offset, _PASS_BYTES))):
             offset -= len(piece)
-        return file.read(1).hex().upper() or "the end of the file"
+        return file.read(1).hex().upper() or _("the end of the file")
 
 
 def _sample(content: Content, encoding: str, bom_bytes: int) -> str:
@@ -306,5 +314,5 @@ def _sample(content: Content, encoding: str, bom_bytes: int) -> str:
         None,
     )
     if first is None:
-        raise IntakeError("the file is empty but for its byte order mark", source=content.source)
+        raise IntakeError(_("the file is empty but for its byte order mark"), source=content.source)
     return first.data.decode(encoding if encoding in AS_THEY_ARE else "utf-8")

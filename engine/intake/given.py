@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from engine.errors import IntakeError
+from engine.language import N_, _
 
 STANDARD_INPUT = Path("-")
 _PIECE_BYTES = 1 << 20
@@ -90,7 +91,7 @@ class StandardInput:
     """
 
     path = STANDARD_INPUT
-    source = "standard input"
+    source = N_("standard input")
 
     def __init__(self, fd: int) -> None:
         """Read `fd` to its end. Raises IntakeError: closed, nothing came, no room for the copy."""
@@ -101,11 +102,13 @@ class StandardInput:
                 self._fill(copy, fd)
                 kept = os.dup(copy.fileno())
         except OSError as exc:
-            raise IntakeError(f"cannot be read and kept: {exc.strerror or exc}", source=self.source) from exc
+            raise IntakeError(
+                _("cannot be read and kept: {problem}").format(problem=exc.strerror or exc), source=self.source
+            ) from exc
         self._fd = kept
         weakref.finalize(self, os.close, kept)  # the copy goes when nobody can read it any more
         if not self.size:
-            raise IntakeError("nothing came: pipe the list into the command", source=self.source)
+            raise IntakeError(_("nothing came: pipe the list into the command"), source=self.source)
 
     def _fill(self, copy: IO[bytes], fd: int) -> None:
         while piece := _waited_for(fd):
@@ -121,7 +124,7 @@ class StandardInput:
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
         if self._fd is None:
-            raise IntakeError("was read already, and can be read only once", source=self.source)
+            raise IntakeError(_("was read already, and can be read only once"), source=self.source)
         with _mapped(self.source):
             # Own positions on one open file: whoever reads the copy again does not move another reader.
             yield io.BufferedReader(_At(self._fd), _PIECE_BYTES)
@@ -180,20 +183,23 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         # Not blocking: opening a pipe would wait for its writer.
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
     except (FileNotFoundError, ValueError) as exc:  # ValueError: a NUL in the name
-        raise IntakeError("there is no such file", source=path) from exc
+        raise IntakeError(_("there is no such file"), source=path) from exc
     except IsADirectoryError as exc:
-        raise IntakeError("this is a folder, not a file", source=path) from exc
+        raise IntakeError(_("this is a folder, not a file"), source=path) from exc
     except OSError as exc:
-        raise IntakeError(f"cannot be opened: {exc.strerror or exc}", source=path) from exc
+        raise IntakeError(_("cannot be opened: {problem}").format(problem=exc.strerror or exc), source=path) from exc
     with file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise IntakeError(
-                "not a regular file, and a list is read twice: save it to a file first, or pipe it into the command and name it -",
+                _(
+                    "not a regular file, and a list is read twice: save it to a file first, or pipe it into the command and "
+                    "name it -"
+                ),
                 source=path,
             )
         if status.st_size == 0:
-            raise IntakeError("the file is empty", source=path)
+            raise IntakeError(_("the file is empty"), source=path)
         with _mapped(path):
             yield file
 
@@ -203,7 +209,7 @@ def _mapped(source: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise IntakeError(f"cannot be read: {exc.strerror or exc}", source=source) from exc
+        raise IntakeError(_("cannot be read: {problem}").format(problem=exc.strerror or exc), source=source) from exc
 
 
 @dataclass(frozen=True, slots=True)

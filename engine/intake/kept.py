@@ -18,6 +18,7 @@ from typing import IO
 from engine.errors import IntakeError
 from engine.intake.files import ListFile
 from engine.intake.given import Given
+from engine.language import _
 
 FOLDER_END = ".lists"
 _PIECE_BYTES = 1 << 20
@@ -61,7 +62,10 @@ def _keep(given: Given, sha256: str, folder: Path) -> None:
                 os.unlink(name)
             raise
     except OSError as exc:
-        raise IntakeError(f"no copy can be kept in {folder}: {exc.strerror or exc}", source=given.source) from exc
+        raise IntakeError(
+            _("no copy can be kept in {folder}: {problem}").format(folder=folder, problem=exc.strerror or exc),
+            source=given.source,
+        ) from exc
 
 
 def _compress(given: Given, file: IO[bytes], sha256: str) -> None:
@@ -71,7 +75,7 @@ def _compress(given: Given, file: IO[bytes], sha256: str) -> None:
             digest.update(piece)
             packed.write(piece)
     if digest.hexdigest() != sha256:
-        raise IntakeError("was changed since it was read, and no copy of it is kept", source=given.source)
+        raise IntakeError(_("was changed since it was read, and no copy of it is kept"), source=given.source)
 
 
 class KeptList:
@@ -94,7 +98,9 @@ class KeptList:
                     digest.update(piece)
                     unpacked.write(piece)
         except (OSError, EOFError, zlib.error) as exc:
-            raise IntakeError(f"the copy of the list cannot be read: {exc}", source=self._copy) from exc
+            raise IntakeError(
+                _("the copy of the list cannot be read: {problem}").format(problem=exc), source=self._copy
+            ) from exc
         return digest.hexdigest()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from engine.errors import BadRecipient
+from engine.language import N_, _
 from engine.model import Exclusion
 
 MOBILE = re.compile(r"1[3-9][0-9]{9}")
@@ -57,17 +58,20 @@ class Refusal:
     detail: str
 
 
-EMPTY_CELL = Refusal(Exclusion.EMPTY, "the number cell is empty")
-MASKED = Refusal(Exclusion.INVALID, "the number is masked with asterisks; export the list with full numbers")
-LANDLINE = Refusal(Exclusion.LANDLINE, "a landline or service number, which cannot receive SMS")
-FOREIGN = Refusal(Exclusion.FOREIGN, "a country code other than +86")
-IOT = Refusal(Exclusion.IOT, "a 13-digit machine (IoT) number")
+EMPTY_CELL = Refusal(Exclusion.EMPTY, N_("the number cell is empty"))
+MASKED = Refusal(Exclusion.INVALID, N_("the number is masked with asterisks; export the list with full numbers"))
+LANDLINE = Refusal(Exclusion.LANDLINE, N_("a landline or service number, which cannot receive SMS"))
+FOREIGN = Refusal(Exclusion.FOREIGN, N_("a country code other than +86"))
+IOT = Refusal(Exclusion.IOT, N_("a 13-digit machine (IoT) number"))
 DIGITS_LOST = Refusal(
     Exclusion.DIGITS_LOST,
-    "the spreadsheet rounded the number and digits are lost; format the column as text (or number without decimals) and export again",
+    N_(
+        "the spreadsheet rounded the number and digits are lost; format the column as text (or number without "
+        "decimals) and export again"
+    ),
 )
 
-DATE = Refusal(Exclusion.INVALID, "a date, not a number: is this the right column?")
+DATE = Refusal(Exclusion.INVALID, N_("a date, not a number: is this the right column?"))
 
 Verdict = str | Refusal
 
@@ -76,10 +80,10 @@ def normalise(cell: str) -> str:
     """The one mobile in `cell`, as 11 ASCII digits. Raises BadRecipient with the reason, also when there are several."""
     verdicts = examine(cell)
     if len(verdicts) > 1:
-        raise BadRecipient("more than one number")
+        raise BadRecipient(_("more than one number"))
     verdict = verdicts[0]
     if isinstance(verdict, Refusal):
-        raise BadRecipient(verdict.detail)
+        raise BadRecipient(_(verdict.detail))
     return verdict
 
 
@@ -187,9 +191,9 @@ def _is_foreign(digits: str) -> bool:
 def _what_is_wrong(digits: str) -> str:
     number = digits.removeprefix("+")
     if not (number.isascii() and number.isdecimal()):
-        return "characters that do not belong to a mobile number"
+        return _("characters that do not belong to a mobile number")
     if len(number) < 11:
-        return f"too short: {len(number)} digits, a mobile has 11"
+        return _("too short: {count} digits, a mobile has 11").format(count=len(number))
     if len(number) > 11:
-        return f"too long: {len(number)} digits, a mobile has 11"
-    return f"no mobile number begins with {number[:2]}"
+        return _("too long: {count} digits, a mobile has 11").format(count=len(number))
+    return _("no mobile number begins with {prefix}").format(prefix=number[:2])

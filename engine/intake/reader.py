@@ -27,6 +27,7 @@ from engine.intake.harmless import unharmed
 from engine.intake.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 from engine.intake.seen import Seen
 from engine.intake.sheets import Sheet
+from engine.language import N_, _
 from engine.lines import tagged, untagged
 from engine.model import Chunk, Excluded, Exclusion, Message
 
@@ -34,9 +35,9 @@ _CHUNK_ROWS = 4_000  # at least, but for the last chunk; 20,000 no longer fit th
 _BLOCK_BYTES = 64 << 10  # for the same reason
 _LONGEST_RAW = 200  # characters of a cell that an exclusion keeps
 
-_CHANGED = "the file was changed after it was inspected: start again"
-_DUPLICATE = Refusal(Exclusion.DUPLICATE, "the number stands further up in the list, or in the campaign, already")
-_BLANK_ROW = Refusal(Exclusion.EMPTY, "the row is blank")
+_CHANGED = N_("the file was changed after it was inspected: start again")
+_DUPLICATE = Refusal(Exclusion.DUPLICATE, N_("the number stands further up in the list, or in the campaign, already"))
+_BLANK_ROW = Refusal(Exclusion.EMPTY, N_("the row is blank"))
 
 
 class Why(Protocol):
@@ -98,7 +99,7 @@ def _read(
             if harvest.rows >= _CHUNK_ROWS:
                 yield harvest.chunk()
     except UnicodeDecodeError as exc:  # inspect decoded every byte
-        raise IntakeError(_CHANGED, source=list_file.source) from exc
+        raise IntakeError(_(_CHANGED), source=list_file.source) from exc
     if harvest.rows:
         yield harvest.chunk()
     _refuse_if_changed(list_file)
@@ -121,7 +122,7 @@ def _stretches(list_file: ListFile, texts: Texts | None, quick: bool, block_byte
 
 def _refuse_if_changed(list_file: ListFile) -> None:
     if list_file.contents.given.stamp() != (list_file.size, list_file.mtime_ns):
-        raise IntakeError(_CHANGED, source=list_file.source)
+        raise IntakeError(_(_CHANGED), source=list_file.source)
 
 
 def _data_blocks(list_file: ListFile, content: Content, block_bytes: int) -> Iterator[Block]:
@@ -306,7 +307,7 @@ class _Table:
 
     def _open_quote(self, line: int) -> IntakeError:
         return IntakeError(
-            'a quote (") opens a cell of the row that begins here and does not close it: repair or remove it',
+            _('a quote (") opens a cell of the row that begins here and does not close it: repair or remove it'),
             source=self._file.source,
             line=line,
         )
@@ -318,7 +319,10 @@ class _Table:
         for inner in (line for cell in cells if "\n" in cell for line in cell.split("\n")):
             if self._delimiter in inner and any(map(has_mobile, inner.split(self._delimiter))):
                 raise IntakeError(
-                    f'a cell in quotes reaches from here to line {end - 1} and holds parts of other rows: a quote (") is missing or too many',
+                    _(
+                        'a cell in quotes reaches from here to line {line} and holds parts of other rows: a quote (") is missing '
+                        "or too many"
+                    ).format(line=end - 1),
                     source=self._file.source,
                     line=begin,
                 )
@@ -328,9 +332,9 @@ class _Table:
     def _judge(self, cells: list[str]) -> _Judged:
         cell = cells[self._column] if len(cells) > self._column else ""
         if len(cells) > self._width and any(map(str.strip, cells[self._width :])):
-            return cell, (self._malformed(cells, "more"),)
+            return cell, (self._malformed(cells, _("more")),)
         if len(cells) <= self._column and any(map(str.strip, cells)):
-            return cell, (self._malformed(cells, "fewer"),)
+            return cell, (self._malformed(cells, _("fewer")),)
         if not cell or cell.isspace():
             return cell, (EMPTY_CELL if any(map(str.strip, cells)) else _BLANK_ROW,)
         return cell, examine(cell)
@@ -338,7 +342,9 @@ class _Table:
     def _malformed(self, cells: list[str], how: str) -> Refusal:
         return Refusal(
             Exclusion.MALFORMED,
-            f"the row has {len(cells)} cells, {how} than the {self._width} of the list: its columns may be shifted",
+            _("the row has {count} cells, {how} than the {width} of the list: its columns may be shifted").format(
+                count=len(cells), how=how, width=self._width
+            ),
         )
 
 

@@ -20,6 +20,7 @@ from engine.errors import IntakeError
 from engine.intake.columns import OWN_COLUMNS, folded
 from engine.intake.files import ListFile
 from engine.intake.harmless import harmless, unharmed
+from engine.language import _
 from engine.lines import untagged
 from engine.model import Excluded
 
@@ -56,7 +57,9 @@ class RejectsFile:
                 self._open()
             self._writer.writerows(rows)
         except OSError as exc:
-            raise IntakeError(f"the rejects cannot be written: {exc.strerror or exc}", source=self.path) from exc
+            raise IntakeError(
+                _("the rejects cannot be written: {problem}").format(problem=exc.strerror or exc), source=self.path
+            ) from exc
         self.written += len(rows)
 
     def __enter__(self) -> RejectsFile:
@@ -72,7 +75,9 @@ class RejectsFile:
             if error is None:
                 self._partial.replace(self.path)
         except OSError as exc:
-            raise IntakeError(f"the rejects cannot be written: {exc.strerror or exc}", source=self.path) from exc
+            raise IntakeError(
+                _("the rejects cannot be written: {problem}").format(problem=exc.strerror or exc), source=self.path
+            ) from exc
         finally:
             with contextlib.suppress(FileNotFoundError):
                 self._partial.unlink()
@@ -88,7 +93,7 @@ class RejectsFile:
     def _row(self, row: Excluded, cells: Sequence[str]) -> list[str | int]:
         source, line = untagged(row.line)
         shape = self._shapes[source - self._first]
-        own: list[str | int] = [harmless(self._labels[source - self._first]), line, row.reason.value, row.detail]
+        own: list[str | int] = [harmless(self._labels[source - self._first]), line, row.reason.value, _(row.detail)]
         return [*own, *map(harmless, shape.laid_out(cells, len(self._header)))]
 
 

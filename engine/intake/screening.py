@@ -16,12 +16,13 @@ from engine.intake.files import ListFile
 from engine.intake.reached import Lately
 from engine.intake.reader import read
 from engine.intake.seen import Seen
+from engine.language import N_, _
 from engine.model import Chunk, Excluded, Exclusion
 
-_OPTED_OUT = (Exclusion.OPTED_OUT, "the person asked for no more messages")
-_EXCLUDED = (Exclusion.EXCLUDED_LIST, "the number is on a list given with --exclude")
-_TOO_OFTEN = (Exclusion.TOO_OFTEN, "the number got as many messages lately as one may get (see --max-per-number)")
-_NOT_ON_LIST = (Exclusion.NOT_ON_LIST, "the number is on no list given with --only")
+_OPTED_OUT = (Exclusion.OPTED_OUT, N_("the person asked for no more messages"))
+_EXCLUDED = (Exclusion.EXCLUDED_LIST, N_("the number is on a list given with --exclude"))
+_TOO_OFTEN = (Exclusion.TOO_OFTEN, N_("the number got as many messages lately as one may get (see --max-per-number)"))
+_NOT_ON_LIST = (Exclusion.NOT_ON_LIST, N_("the number is on no list given with --only"))
 
 # Rows of a screening list that say somebody and not whom: the list may miss people because of them.
 _UNCLEAR = frozenset({Exclusion.INVALID, Exclusion.DIGITS_LOST, Exclusion.MALFORMED})
@@ -54,7 +55,8 @@ def screening_list(list_file: ListFile, *, seen: Seen) -> ScreeningList:
     mobiles = len(seen) - before
     if rows and not mobiles and not reasons[Exclusion.DUPLICATE]:
         raise IntakeError(
-            f"none of its {rows:,} rows holds a mobile number: is it the right list?", source=list_file.source
+            _("none of its {rows:,} rows holds a mobile number: is it the right list?").format(rows=rows),
+            source=list_file.source,
         )
     return ScreeningList(
         list_file=list_file,

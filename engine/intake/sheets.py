@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 from engine import language
 from engine.errors import IntakeError
 from engine.intake.given import Given
+from engine.language import _
 
 if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
@@ -52,7 +53,7 @@ class Sheet:
 
     @property
     def source(self) -> str:
-        return f"{self.given.source}, sheet {self.inside}"
+        return _("{source}, sheet {inside}").format(source=self.given.source, inside=self.inside)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Sheet, (self.given, self.inside)  # the customers in `head` stay here
@@ -122,11 +123,11 @@ def _frames(child: subprocess.Popen[bytes], given: Given, wanted: str | None, mo
 
 def _ended(code: int) -> str:
     if code == _OUT_OF_MEMORY or code in (-signal.SIGABRT, -signal.SIGKILL):
-        return (
-            f"the sheet does not fit into {MOST_MEMORY_BYTES >> 30} GiB of memory; a single cell far to the right or far down is "
-            "enough for that: delete the empty rows and columns around the list, or save the sheet as CSV"
-        )
-    return "a damaged workbook, which cannot be read: open it, and save it again or as CSV"
+        return _(
+            "the sheet does not fit into {most} GiB of memory; a single cell far to the right or far down is enough "
+            "for that: delete the empty rows and columns around the list, or save the sheet as CSV"
+        ).format(most=MOST_MEMORY_BYTES >> 30)
+    return _("a damaged workbook, which cannot be read: open it, and save it again or as CSV")
 
 
 def main() -> None:
@@ -163,8 +164,10 @@ def _loaded(file: IO[bytes], wanted: str | None, most: int | None) -> Iterator[s
         sheet = _sheet(workbook, wanted)
     except calamine.CalamineError as exc:
         if isinstance(exc, calamine.PasswordError) or _is_encrypted(file):
-            raise IntakeError("the workbook is protected with a password: save it without one") from exc
-        raise IntakeError(f"a damaged Excel workbook, or none at all ({exc}): save it again, or as CSV") from exc
+            raise IntakeError(_("the workbook is protected with a password: save it without one")) from exc
+        raise IntakeError(
+            _("a damaged Excel workbook, or none at all ({problem}): save it again, or as CSV").format(problem=exc)
+        ) from exc
     yield sheet.name
     left = [""] * (sheet.start[1] if sheet.start else 0)  # columns count as on the screen; rows come from the first on
     rows = ([*left, *map(text_of, cells)] for cells in islice(sheet.iter_rows(), most))
@@ -200,13 +203,15 @@ def _sheet(workbook: CalamineWorkbook, wanted: str | None) -> CalamineSheet:
         return filled[0]
     if not filled:
         raise IntakeError(
-            "no sheet that is shown has anything in it (a hidden one can be named with --sheet)"
-            + _listing("; there are:", visible)
+            _("no sheet that is shown has anything in it (a hidden one can be named with --sheet)")
+            + _listing(_("; there are:"), visible)
         )
-    counted = {sheet.name: f"{sheet.name} ({sheet.height:,} rows)" for sheet in filled}
+    counted = {
+        sheet.name: _("{name} ({height:,} rows)").format(name=sheet.name, height=sheet.height) for sheet in filled
+    }
     raise IntakeError(
-        f"{len(filled)} sheets hold data; say which one with --sheet"
-        + _listing(":", [counted.get(name, f"{name} (empty)") for name in visible])
+        _("{count} sheets hold data; say which one with --sheet").format(count=len(filled))
+        + _listing(":", [counted.get(name, _("{name} (empty)").format(name=name)) for name in visible])
     )
 
 
@@ -221,7 +226,7 @@ def named(tables: Sequence[str], visible: Sequence[str], wanted: str) -> str:
         return alike[0]
     if wanted.strip().isdecimal() and 1 <= int(wanted) <= len(visible):
         return visible[int(wanted) - 1]
-    raise IntakeError(f"there is no sheet {wanted!r}" + _listing("; there are:", visible))
+    raise IntakeError(_("there is no sheet {wanted!r}").format(wanted=wanted) + _listing(_("; there are:"), visible))
 
 
 def _listing(words: str, names: Iterable[str]) -> str:
@@ -250,5 +255,5 @@ def is_workbook(names: Collection[str], source: Path | str) -> bool:
     if any(name.startswith("xl/") for name in names) or {"mimetype", "content.xml"} <= set(names):
         return True
     if "[Content_Types].xml" in names:
-        raise IntakeError("this is an Office file, but no workbook: save the list as CSV or as .xlsx", source=source)
+        raise IntakeError(_("this is an Office file, but no workbook: save the list as CSV or as .xlsx"), source=source)
     return False

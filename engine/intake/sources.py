@@ -21,6 +21,7 @@ from engine.intake.archives import (
 from engine.intake.files import ListFile, examined, hash_of
 from engine.intake.given import STANDARD_INPUT, Content, Given, GivenFile, Plain, StandardInput
 from engine.intake.sheets import Sheet, chosen, is_workbook
+from engine.language import _
 
 _IN_FOLDERS = (*LIST_NAMES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".gz", ".zip")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
@@ -46,10 +47,15 @@ def inspect(
     Raises IntakeError: missing, empty, a folder, several lists, binary, damaged, undecodable (with the line), no or two number
     columns.
     """
-    contents, _ = _contents(_given(path, 0), sheet)
+    contents = _contents(_given(path, 0), sheet)[0]
     if len(contents) > 1:
         inside = ", ".join(content.inside for content in contents[:5])
-        raise IntakeError(f"{len(contents)} lists are in the archive ({inside} …): unpack it and give one", source=path)
+        raise IntakeError(
+            _("{count} lists are in the archive ({inside} …): unpack it and give one").format(
+                count=len(contents), inside=inside
+            ),
+            source=path,
+        )
     _refuse_idle_sheet(contents, sheet)
     return examined(contents[0], column=column, encoding=encoding)
 
@@ -67,7 +73,7 @@ def inspect_all(
     Not recursive. Raises IntakeError as `inspect`, for a folder without a list, and for standard input named twice.
     """
     if list(paths).count(STANDARD_INPUT) > 1:
-        raise IntakeError("named twice, and can be read only once", source="standard input")
+        raise IntakeError(_("named twice, and can be read only once"), source="standard input")
     contents: list[Content | Sheet] = []
     skipped: list[Skipped] = []
     for path in paths:
@@ -99,13 +105,17 @@ def _expanded(path: Path, skipped: list[Skipped], stdin_fd: int) -> Iterator[Giv
     try:
         entries = sorted(path.iterdir(), key=lambda entry: entry.name)
     except OSError as exc:
-        raise IntakeError(f"the folder cannot be read: {exc.strerror or exc}", source=path) from exc
+        raise IntakeError(
+            _("the folder cannot be read: {problem}").format(problem=exc.strerror or exc), source=path
+        ) from exc
     reasons = {entry: _why_not(entry) for entry in entries}
     skipped += [Skipped(str(entry), why) for entry, why in reasons.items() if why]
     lists = [entry for entry, why in reasons.items() if not why]
     if not lists:
         raise IntakeError(
-            f"this is a folder without a list: none of its {len(entries)} entries is a file called {', '.join(_IN_FOLDERS)}",
+            _("this is a folder without a list: none of its {count} entries is a file called {names}").format(
+                count=len(entries), names=", ".join(_IN_FOLDERS)
+            ),
             source=path,
         )
     yield from map(GivenFile, lists)
@@ -113,10 +123,10 @@ def _expanded(path: Path, skipped: list[Skipped], stdin_fd: int) -> Iterator[Giv
 
 def _why_not(entry: Path) -> str:
     if is_hidden(entry.name):
-        return "hidden"
+        return _("hidden")
     if os.path.isdir(entry):
-        return "a folder in the folder"
-    return "" if entry.name.casefold().endswith(_IN_FOLDERS) else "not called like a list"
+        return _("a folder in the folder")
+    return "" if entry.name.casefold().endswith(_IN_FOLDERS) else _("not called like a list")
 
 
 def _contents(given: Given, sheet: str | None) -> tuple[list[Content | Sheet], list[Skipped]]:
@@ -139,4 +149,4 @@ def _contents(given: Given, sheet: str | None) -> tuple[list[Content | Sheet], l
 def _refuse_idle_sheet(contents: Sequence[Content | Sheet], sheet: str | None) -> None:
     """A sheet was named, and no workbook has any: somebody means another file."""
     if sheet is not None and contents and not any(isinstance(content, Sheet) for content in contents):
-        raise IntakeError("--sheet names a sheet of a workbook, and this is none", source=contents[0].source)
+        raise IntakeError(_("--sheet names a sheet of a workbook, and this is none"), source=contents[0].source)

@@ -163,7 +163,7 @@ def _plain(
 
 
 def _because(reasons: tuple[PauseReason, ...]) -> str:
-    return "; ".join(BECAUSE[reason] for reason in reasons) or "no reason told"
+    return "; ".join((BECAUSE[reason]) for reason in reasons) or "no reason told"
 
 
 def _number(points: Decimal) -> int | float:

@@ -11,6 +11,7 @@ from engine.dispatch.hours import Hours, read_moment, read_windows, zone_of
 from engine.dispatch.timetable import moment_words
 from engine.errors import PlanError, SendRefused
 from engine.journal.port import Conduct
+from engine.language import _
 from engine.settings import Settings
 
 ANY_TIME, NOW, NEVER = "any", "now", "never"
@@ -53,7 +54,10 @@ def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Co
     conduct = _with_canary(conduct, wish)
     if conduct.canary and not settings.tracking.enabled:
         raise PlanError(
-            "--canary waits for delivery reports, and tracking.enabled is false: another system reads them; leave --canary away"
+            _(
+                "--canary waits for delivery reports, and tracking.enabled is false: another system reads them; leave "
+                "--canary away"
+            )
         )
     return conduct
 
@@ -65,7 +69,10 @@ def refuse_closed(conduct: Conduct, now: datetime) -> None:
         assert conduct.expires_at is not None
         over = moment_words(conduct.expires_at, now, hours.zone)
         raise SendRefused(
-            f"nothing was sent: it expires at {over}, and its hours do not begin before that; change --expire, --window or --at"
+            _(
+                "nothing was sent: it expires at {over}, and its hours do not begin before that; change --expire, "
+                "--window or --at"
+            ).format(over=over)
         )
 
 
@@ -109,7 +116,9 @@ def _moment(
     try:
         return read_moment(said, now=wish.at, zone=zone)
     except PlanError as error:
-        raise PlanError(f"{flag}: {error}; {none!r} takes it back") from error
+        raise PlanError(
+            _("{flag}: {error}; {none!r} takes it back").format(flag=flag, error=error, none=none)
+        ) from error
 
 
 def _windows(said: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,7 +127,9 @@ def _windows(said: tuple[str, ...]) -> tuple[str, ...]:
     try:
         read_windows(said)
     except PlanError as error:
-        raise PlanError(f"--window: {error}; {ANY_TIME!r} alone takes them back") from error
+        raise PlanError(
+            _("--window: {error}; {none!r} alone takes them back").format(error=error, none=ANY_TIME)
+        ) from error
     return said
 
 
@@ -126,7 +137,7 @@ def _with_canary(conduct: Conduct, wish: Wish) -> Conduct:
     recipients = conduct.canary if wish.canary is None else wish.canary
     if not recipients:
         if wish.canary_delivered or wish.canary_wait:
-            raise PlanError("--canary-delivered and --canary-wait say nothing without --canary")
+            raise PlanError(_("--canary-delivered and --canary-wait say nothing without --canary"))
         return replace(conduct, canary=0, canary_delivered=0.0, canary_wait_s=0.0)
     return replace(
         conduct,
@@ -141,12 +152,14 @@ def _with_canary(conduct: Conduct, wish: Wish) -> Conduct:
 def _share(said: str) -> float:
     found = _SHARE.fullmatch(said.strip())
     if found is None or not 0 < float(found[1]) <= 100:
-        raise PlanError(f"--canary-delivered {said!r} is no share; write a percentage up to 100%, such as 80%")
+        raise PlanError(
+            _("--canary-delivered {said!r} is no share; write a percentage up to 100%, such as 80%").format(said=said)
+        )
     return float(found[1]) / 100
 
 
 def _span_s(said: str) -> float:
     found = _SPAN.fullmatch(said.strip().lower())
     if found is None or float(found[1]) <= 0:
-        raise PlanError(f"--canary-wait {said!r} is no time; write for example 90s, 15m or 2h")
+        raise PlanError(_("--canary-wait {said!r} is no time; write for example 90s, 15m or 2h").format(said=said))
     return float(found[1]) * _SECONDS[found[2]]

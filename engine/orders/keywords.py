@@ -15,6 +15,7 @@ from itertools import islice
 from engine.errors import GatewayError, SendRefused
 from engine.gate import Gate
 from engine.gateway.wire import KeywordVerdict
+from engine.language import N_, _
 from engine.model import Message
 from engine.planning.bisecting import SEPARATOR, Found, find_bad, joined, probes
 from engine.planning.values import Forbidden, Survey, Values
@@ -33,7 +34,7 @@ class Checked:
 
     checked: int = 0
     of: int | None = 0
-    things: str = "texts"
+    things: str = N_("texts")  # of the contract; shown with `_`
     questions: int = 0
     problem: str = ""
     forbidden: Forbidden = field(default_factory=Forbidden)
@@ -71,7 +72,7 @@ class Asker:
                 self.words = answer.message
                 return True
             case KeywordVerdict.UNKNOWN:
-                self.problem = f"the gateway does not say, its answer is 「{answer.message}」"
+                self.problem = _("the gateway does not say, its answer is 「{words}」").format(words=answer.message)
                 return None
 
     async def holds_forbidden(self, values: Sequence[str]) -> bool | None:
@@ -91,7 +92,9 @@ async def check_wording(gate: Gate, wording: Wording, survey: Survey | None) -> 
         said = await asker.is_forbidden(fixed)
         if said:
             raise SendRefused(
-                f"nothing was sent: the gateway finds forbidden words in the text, and says 「{asker.words}」"
+                _("nothing was sent: the gateway finds forbidden words in the text, and says 「{words}」").format(
+                    words=asker.words
+                )
             )
         if said is None or isinstance(wording, SameText) or survey is None:
             return Checked(checked=said is not None, of=1, questions=asker.questions, problem=asker.problem)
@@ -226,9 +229,9 @@ async def _check_values(
     return Checked(
         checked=len(asked) - len(found.unknown),
         of=len(values) if whole else None,
-        things="texts" if isinstance(wording, OwnText) else "different cells",
+        things="texts" if isinstance(wording, OwnText) else N_("different cells"),
         questions=asker.questions,
-        problem=asker.problem or ("too many are forbidden to find them all" if found.unknown else ""),
+        problem=asker.problem or (_("too many are forbidden to find them all") if found.unknown else ""),
         forbidden=Forbidden(values=_by_name(wording, rows, {value: words[value] for value in found.bad})),
     )
 

@@ -36,6 +36,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from engine import language
 from engine.errors import EngineError, IntakeError
+from engine.language import _
 from engine.model import Chunk, Excluded, Message, PlannedBatch
 
 if TYPE_CHECKING:  # the parent loads neither stage
@@ -268,8 +269,12 @@ class Pipeline:
 
     def _died(self) -> IntakeError:
         code = self._child.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return IntakeError(f"the process that reads the list {how}", source=self._source)
+        how = (
+            _("was killed by signal {signal}").format(signal=-code)
+            if code < 0
+            else _("ended with code {code}").format(code=code)
+        )
+        return IntakeError(_("the process that reads the list {how}").format(how=how), source=self._source)
 
 
 def module_environ() -> dict[str, str]:
@@ -314,9 +319,9 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
 
     request: Request = _read(source)
     if not request.paths:
-        raise IntakeError("no list was given")
+        raise IntakeError(_("no list was given"))
     if (*request.paths, *request.exclude, *request.only).count(_STDIN) > 1:
-        raise IntakeError("named twice, and can be read only once", source="standard input")
+        raise IntakeError(_("named twice, and can be read only once"), source="standard input")
     lists = inspect_all(
         request.paths,
         column=request.column,
@@ -421,7 +426,7 @@ def _surveyed(list_files: Sequence[ListFile], count: Count) -> Survey:
     surveyor = Surveyor(count.wording)
     taken = [each for at, each in enumerate(list_files) if at not in count.left_aside]
     columns = [each for at, each in enumerate(count.columns) if at not in count.left_aside]
-    for _ in read_all(taken, seen=Seen(), texts=[Texts(each, surveyor.said) for each in columns]):
+    for __ in read_all(taken, seen=Seen(), texts=[Texts(each, surveyor.said) for each in columns]):
         if surveyor.is_full:
             break
     return surveyor.survey()
@@ -448,7 +453,7 @@ def _inherited_stdin(named: Sequence[Path]) -> Iterator[int | None]:
     try:
         fd = os.dup(0)
     except OSError as exc:
-        raise IntakeError("is closed: pipe the list into the command", source="standard input") from exc
+        raise IntakeError(_("is closed: pipe the list into the command"), source="standard input") from exc
     try:
         yield fd
     finally:
@@ -498,7 +503,7 @@ def _read(pipe: IO[bytes]) -> Any:
     size, checksum = _HEAD.unpack(_exactly(pipe, _HEAD.size))
     frame = _exactly(pipe, size)
     if zlib.crc32(frame) != checksum:
-        raise IntakeError("what the reading process sent came changed; run the same command again")
+        raise IntakeError(_("what the reading process sent came changed; run the same command again"))
     return pickle.loads(frame)  # noqa: S301  the other end is this program
 
 

@@ -35,6 +35,7 @@ from engine.journal.port import (
     SourceRecord,
 )
 from engine.journal.store import Reader, SqlJournal
+from engine.language import _
 from engine.ledger.points import ZERO
 from engine.ledger.price import KEPT, SeenPrice
 from engine.live import Live
@@ -249,7 +250,7 @@ class Planner:
         """What the gateway says of the texts; None where it is not asked. Raises SendRefused for a text that is forbidden."""
         if self._gate.settings.message.check_keywords is False:
             return None
-        self._live.phase = "asking about forbidden words"
+        self._live.phase = _("asking about forbidden words")
         survey = None
         if not isinstance(wording, SameText):
             counting = Count(wording=wording, columns=columns, left_aside=left_aside)
@@ -324,7 +325,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"cannot create the folder {folder} ({error.strerror})") from error
+        raise JournalError(
+            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=error.strerror)
+        ) from error
 
 
 def key_of(account_key: str, wording: Wording, listing: Listing, *, into: Addition | None = None) -> str:
@@ -367,14 +370,22 @@ async def addition(journal: Reader | None, name: str, gate: Gate) -> Addition:
     """The campaign of that name, to be added to. Raises PlanError: there is none, it was cancelled, it is another account's."""
     record = None if journal is None else await journal.find_campaign(name=name)
     if journal is None or record is None:
-        raise PlanError(f"there is no campaign named {name!r} to add to; `xinshi status` lists them")
+        raise PlanError(
+            _("there is no campaign named {name!r} to add to; `xinshi status` lists them").format(name=name)
+        )
     if record.account != gate.account.account_key:
-        raise PlanError(f"campaign {name!r} belongs to another account; choose it with --account")
+        raise PlanError(_("campaign {name!r} belongs to another account; choose it with --account").format(name=name))
     if record.forgotten_at is not None:
-        raise PlanError(f"the numbers and the text of {name!r} were forgotten on {record.forgotten_at:%Y-%m-%d}")
+        raise PlanError(
+            _("the numbers and the text of {name!r} were forgotten on {at:%Y-%m-%d}").format(
+                name=name, at=record.forgotten_at
+            )
+        )
     if record.stored_state is CampaignState.CANCELLED:
         raise PlanError(
-            f"campaign {name!r} was cancelled, so nothing is added to it; send the list as a campaign of its own"
+            _(
+                "campaign {name!r} was cancelled, so nothing is added to it; send the list as a campaign of its own"
+            ).format(name=name)
         )
     frame = frame_of(gate, signature=None, opt_out=None)
     if record.wording:
@@ -382,7 +393,9 @@ async def addition(journal: Reader | None, name: str, gate: Gate) -> Addition:
     else:
         (message, *others) = await journal.messages(record.campaign_id)
         if any(other.content != message.content for other in others):
-            raise PlanError(f"campaign {name!r} has several texts, and nothing says which of them new rows get")
+            raise PlanError(
+                _("campaign {name!r} has several texts, and nothing says which of them new rows get").format(name=name)
+            )
         wording = SameText(message=message)
     return Addition(record=record, wording=wording, sources=tuple(await journal.sources(record.campaign_id)))
 
@@ -411,7 +424,7 @@ async def explain_campaign(settings: Settings, gate: Gate, name: str) -> Explain
     try:
         record = await journal.find_campaign(name=name)
         if record is None:
-            raise PlanError(f"there is no campaign named {name!r}; `xinshi status` lists them")
+            raise PlanError(_("there is no campaign named {name!r}; `xinshi status` lists them").format(name=name))
         texts = await journal.refused_texts(record.campaign_id, limit=_MOST_EXPLAINED)
     finally:
         await journal.close()
@@ -426,7 +439,7 @@ async def _held(journal: Reader, campaign_id: int) -> bytes:
     seen, after = Seen(), 0
     while found := await journal.held_numbers(campaign_id, after=after):
         after = found[-1][0]
-        for _, mobiles in found:
+        for __, mobiles in found:
             seen.add(mobiles.split(","))
     return seen.packed()
 
@@ -442,36 +455,41 @@ def _unused(folder: Path, whole: Addition, given: tuple[Path, ...]) -> Path:
 
 def _refuse_nobody(listing: Listing, tally: PlanTally) -> None:
     if not tally.recipients:
-        left_out = ", ".join(f"{count:,} {reason.value}" for reason, count in tally.excluded.most_common())
+        left_out = ", ".join(f"{count:,} {_(reason.value)}" for reason, count in tally.excluded.most_common())
         raise PlanError(
-            f"{_names(listing)}: none of its {tally.rows:,} rows holds a number that can be sent to ({left_out})"
+            _("{names}: none of its {rows:,} rows holds a number that can be sent to ({left_out})").format(
+                names=_names(listing), rows=tally.rows, left_out=left_out
+            )
         )
 
 
 def _names(listing: Listing) -> str:
     first, *others = listing.list_files
-    return first.label + (f" and {len(others)} more lists" if others else "")
+    return first.label + (_(" and {count} more lists").format(count=len(others)) if others else "")
 
 
 def refuse_unsigned(order: SendOrder, hashed: str, differing: Callable[[str], Sequence[str]]) -> None:
     """Raises SendRefused where another plan was signed off. `differing` says in words what differs from it, where that is known."""
     if order.signed_off is None or order.signed_off == hashed:
         return
-    what = (
-        "; ".join(differing(order.signed_off))
-        or "list, text, account, pace, batch size, limit, hours, canary or points to keep"
+    what = "; ".join(differing(order.signed_off)) or _(
+        "list, text, account, pace, batch size, limit, hours, canary or points to keep"
     )
     raise SendRefused(
-        f"nothing was sent: the plan is {hashed}, not {order.signed_off}. What differs from what was signed off: {what}. "
-        "See `xinshi plan`"
+        _(
+            "nothing was sent: the plan is {hashed}, not {signed_off}. What differs from what was signed off: "
+            "{what}. See `xinshi plan`"
+        ).format(hashed=hashed, signed_off=order.signed_off, what=what)
     )
 
 
 def refuse_name(name: str) -> None:
     if not name or "/" in name or not name.isprintable() or name[0] in ".-" or len(name.encode()) > _LONGEST_NAME:
         raise PlanError(
-            f"{name!r} cannot name a campaign, because its rejects become a file of that name: no slash or control character, "
-            f"no dot or dash at the beginning, at most {_LONGEST_NAME} letters or {_LONGEST_NAME // 3} Chinese characters"
+            _(
+                "{name!r} cannot name a campaign, because its rejects become a file of that name: no slash or control "
+                "character, no dot or dash at the beginning, at most {most} letters or {fewest} Chinese characters"
+            ).format(name=name, most=_LONGEST_NAME, fewest=_LONGEST_NAME // 3)
         )
 
 
@@ -491,7 +509,7 @@ def _worded(order: SendOrder, frame: Frame) -> SameText | FilledText | OwnText:
     if order.text_column is not None:
         if order.text is not None:
             raise PlanError(
-                "give --text or --text-column, not both: one text for everybody, or a column that holds them"
+                _("give --text or --text-column, not both: one text for everybody, or a column that holds them")
             )
         (default,) = _defaults(order.defaults, (order.text_column,)).values() or ("",)
         return OwnText(names=(order.text_column,), frame=frame, default=default)
@@ -506,11 +524,13 @@ def _defaults(given: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     for name, value in given.items():
         if (known := by_name.get(folded(name) or name)) is None:
             has = (
-                f"it has {', '.join(f'{{{each}}}' for each in dict.fromkeys(names))}"
+                _("it has {names}").format(names=", ".join(f"{{{each}}}" for each in dict.fromkeys(names)))
                 if names
-                else "it has no placeholder"
+                else _("it has no placeholder")
             )
-            raise PlanError(f"--default {name}=…: the text does not name that column; {has}")
+            raise PlanError(
+                _("--default {name}=…: the text does not name that column; {has}").format(name=name, has=has)
+            )
         found[known] = value
     return found
 
@@ -543,14 +563,18 @@ def batch_size(gate: Gate) -> int:
     wanted, most = gate.settings.batch.max_recipients, gate.profile.max_recipients
     if wanted > most:
         raise PlanError(
-            f"batch.max_recipients is {wanted}, and the profile {gate.profile.name!r} takes at most {most} numbers a request; "
-            "with your vendor's word, raise max_recipients in a profile of your own"
+            _(
+                "batch.max_recipients is {wanted}, and the profile {profile!r} takes at most {most} numbers a request; "
+                "with your vendor's word, raise max_recipients in a profile of your own"
+            ).format(wanted=wanted, profile=gate.profile.name, most=most)
         )
     fits = numbers_that_fit(gate.account.pace.numbers_per_second, gate.profile.window_s)
     if fits is not None and wanted > fits:
         raise PlanError(
-            f"a batch of {wanted} never fits the pace of {gate.account.pace.numbers_per_second:g} numbers a second; "
-            f"set batch.max_recipients to {fits} at most"
+            _(
+                "a batch of {wanted} never fits the pace of {pace:g} numbers a second; set batch.max_recipients to "
+                "{fits} at most"
+            ).format(wanted=wanted, pace=gate.account.pace.numbers_per_second, fits=fits)
         )
     return wanted
 

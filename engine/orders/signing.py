@@ -11,20 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.language import N_, _, _n
 from engine.orders.pipeline import Listing
 from engine.planning.order import PlanValue
 from engine.planning.wording import Wording
 
 _KEPT_S = 30 * 86_400.0
 _TEXT, _ACCOUNT, _LISTS = "text", "account", "lists"
+_THE = {_TEXT: N_("the text"), _ACCOUNT: N_("the account")}
 _IN_WORDS = {
-    "requests_per_second": "pace (requests a second)",
-    "numbers_per_second": "pace (numbers a second)",
-    "in_flight": "requests in flight",
-    "max_recipients": "batch size",
-    "limit": "limit",
-    "screening": "the lists given with --exclude or --only",
-    "max_per_number": "messages a number may get",
+    "requests_per_second": N_("pace (requests a second)"),
+    "numbers_per_second": N_("pace (numbers a second)"),
+    "in_flight": N_("requests in flight"),
+    "max_recipients": N_("batch size"),
+    "limit": N_("limit"),
+    "screening": N_("the lists given with --exclude or --only"),
+    "max_per_number": N_("messages a number may get"),
 }
 _HASHED = frozenset({"screening"})
 
@@ -67,12 +69,16 @@ def differences(journal: Path, plan_hash: str, now: Parts, listing: Listing) -> 
         then = json.loads((_folder(journal) / f"{plan_hash}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    words = [f"the {name}" for name in (_TEXT, _ACCOUNT) if then.get(name) != now[name]]
+    words = [_(_THE[name]) for name in (_TEXT, _ACCOUNT) if then.get(name) != now[name]]
     words += _list_differences(then.get(_LISTS, []), now[_LISTS], listing)
     for name in sorted({*then, *now} - {_TEXT, _ACCOUNT, _LISTS}):
         if (before := then.get(name)) != (after := now.get(name)):
-            shown = "" if name in _HASHED else f" ({_shown(before)} signed off, {_shown(after)} now)"
-            words.append(f"{_IN_WORDS.get(name, name.replace('_', ' '))}{shown}")
+            shown = (
+                ""
+                if name in _HASHED
+                else _(" ({before} signed off, {after} now)").format(before=_shown(before), after=_shown(after))
+            )
+            words.append(_(_IN_WORDS.get(name, name.replace("_", " "))) + shown)
     return words
 
 
@@ -81,14 +87,18 @@ def _list_differences(then: Sequence[str], now: Sequence[str], listing: Listing)
         return []
     changed = [each.label for each, key in zip(listing.list_files, now, strict=True) if key not in then]
     missing = len([key for key in then if key not in now]) - len(changed)
-    words = [f"the list {label}" for label in changed]
+    words = [_("the list {label}").format(label=label) for label in changed]
     if missing > 0:
-        words.append(f"{missing} {'list that is' if missing == 1 else 'lists that are'} not given now")
+        words.append(
+            _n("{count} list that is not given now", "{count} lists that are not given now", missing).format(
+                count=missing
+            )
+        )
     return words
 
 
 def _shown(value: str | None) -> str:
-    return value or "none"
+    return value or _("none")
 
 
 def _folder(journal: Path) -> Path:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine.errors import IntakeError, PlanError
+from engine.language import N_, _
 
 Row = Mapping[str, object] | str
 """Cells by the names of their columns; or a number alone."""
@@ -32,7 +33,9 @@ async def spooled(rows: Rows) -> AsyncIterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="xinshi-"))  # 0700
     except OSError as error:
-        raise IntakeError(f"no room for the rows: {error.strerror}", source="rows") from error
+        raise IntakeError(
+            _("no room for the rows: {problem}").format(problem=error.strerror), source=N_("rows")
+        ) from error
     try:
         path = folder / "rows.csv"
         await _fill(path, rows)
@@ -55,9 +58,11 @@ async def _fill(path: Path, rows: Rows) -> None:
             try:
                 await asyncio.to_thread(file.write, _lines(cells))
             except OSError as error:
-                raise IntakeError(f"no room for the rows: {error.strerror}", source="rows") from error
+                raise IntakeError(
+                    _("no room for the rows: {problem}").format(problem=error.strerror), source=N_("rows")
+                ) from error
     if not written:
-        raise PlanError("there is no row to plan: nothing came")
+        raise PlanError(_("there is no row to plan: nothing came"))
 
 
 async def _stretches(rows: Rows) -> AsyncIterator[list[Row]]:
@@ -84,7 +89,7 @@ def _columns(first: Row) -> tuple[str, ...]:
     if isinstance(first, str):
         return (NUMBERS,)
     if not first:
-        raise PlanError("row 1 has no columns; give a number, or cells by the names of their columns")
+        raise PlanError(_("row 1 has no columns; give a number, or cells by the names of their columns"))
     return tuple(map(str, first))
 
 
@@ -92,14 +97,18 @@ def _cells(row: Row, columns: Sequence[str], number: int) -> list[str]:
     """Raises PlanError for a row that is not like the first."""
     if isinstance(row, str):
         if columns != (NUMBERS,):
-            raise PlanError(f"row {number} is a number alone, and the first row has columns")
+            raise PlanError(_("row {number} is a number alone, and the first row has columns").format(number=number))
         return [row]
     if not isinstance(row, Mapping):
         raise PlanError(
-            f"row {number} is {type(row).__name__}; give a number as text, or cells by the names of their columns"
+            _("row {number} is {kind}; give a number as text, or cells by the names of their columns").format(
+                number=number, kind=type(row).__name__
+            )
         )
     if unknown := [str(name) for name in row if name not in columns]:
-        raise PlanError(f"row {number} has a column that the first row has not: {unknown[0]}")
+        raise PlanError(
+            _("row {number} has a column that the first row has not: {name}").format(number=number, name=unknown[0])
+        )
     return [_cell(row.get(name)) for name in columns]
 
 

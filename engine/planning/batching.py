@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Literal
 
 from engine.errors import PlanError
+from engine.language import _
 from engine.lines import pack_lines
 from engine.model import Chunk, Message, PlannedBatch
 
@@ -36,7 +37,9 @@ def batch_sizes(max_recipients: int, *, distinct: bool) -> Iterator[int]:
     The number of different sizes is min(64, 16 % of max_recipients). Raises PlanError where max_recipients is below 1.
     """
     if max_recipients < 1:
-        raise PlanError(f"a batch holds at least 1 recipient, not {max_recipients}")
+        raise PlanError(
+            _("a batch holds at least 1 recipient, not {max_recipients}").format(max_recipients=max_recipients)
+        )
     different = min(_MOST_SIZES, max_recipients * _SPREAD_PERCENT // 100) if distinct else 1
     return cycle(range(max_recipients, max_recipients - max(1, different), -1))
 
@@ -169,7 +172,7 @@ class Grouper:
     def _emptied(self, many: int) -> list[PlannedBatch]:
         """Let go of the first so many groups, each with what it has."""
         gone = list(islice(self._groups.items(), many))
-        for text, _ in gone:
+        for text, __ in gone:
             del self._groups[text]
         alone = [(text, group) for text, group in gone if isinstance(group, tuple)]
         planned = [self._cut(text, group) for text, group in gone if isinstance(group, _Group)]

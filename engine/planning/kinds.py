@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.errors import PlanError
+from engine.language import _
 from engine.planning.wording import FilledText, OwnText, SameText, Wording
 
 MARKETING, NOTICE = "marketing", "notice"
@@ -22,8 +23,10 @@ def refuse_no_way_out(wording: Wording, kind: str, *, by_channel: bool) -> None:
     if kind != MARKETING or by_channel or has_way_out(_surely_said(wording)):
         return
     raise PlanError(
-        "a marketing text must say how to get no more of them: add --opt-out 回T退订 (or [account] opt_out), "
-        "or say --kind notice where it is none"
+        _(
+            "a marketing text must say how to get no more of them: add --opt-out 回T退订 (or [account] opt_out), or say "
+            "--kind notice where it is none"
+        )
     )
 
 

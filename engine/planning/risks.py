@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from engine.language import _
 from engine.planning.segments import units
 
 _MARKUP = re.compile(r"<(?=[A-Za-z!/?])|&#")
@@ -25,7 +26,10 @@ def risks(text: str, words: Sequence[str], *, most: int = _MOST) -> list[Risk]:
     """The first so many risks of a text in their order. `words`: what filters take for SQL; letters count as whole words."""
     found = sorted({*_sql(text, words), *_markup(text)})
     if (length := units(text)) > _LONG_UNITS:
-        found.insert(0, Risk(0, "", f"{length} characters: many gateways stop at {_LONG_UNITS}"))
+        found.insert(
+            0,
+            Risk(0, "", _("{length} characters: many gateways stop at {most}").format(length=length, most=_LONG_UNITS)),
+        )
     return found[:most]
 
 
@@ -34,9 +38,9 @@ def _sql(text: str, words: Sequence[str]) -> Iterator[Risk]:
         return
     plain = [rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])" if word.isalpha() else re.escape(word) for word in words]
     for hit in re.finditer("|".join(plain), text, re.IGNORECASE):
-        yield Risk(hit.start() + 1, hit[0], "filters may take it for SQL")
+        yield Risk(hit.start() + 1, hit[0], _("filters may take it for SQL"))
 
 
 def _markup(text: str) -> Iterator[Risk]:
     for hit in _MARKUP.finditer(text):
-        yield Risk(hit.start() + 1, text[hit.start() : hit.start() + 2], "filters may take it for markup")
+        yield Risk(hit.start() + 1, text[hit.start() : hit.start() + 2], _("filters may take it for markup"))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from string import Formatter
 
 from engine.errors import PlanError
+from engine.language import N_, _
 
-_LITERALLY = "a brace that is meant as such is written twice: {{ or }}"
+_LITERALLY = N_("a brace that is meant as such is written twice: {{ or }}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def parsed(text: str) -> Template:
                 names.append(_checked(name, form or "", conversion))
                 literals.append("")
     except ValueError as error:
-        raise PlanError(f"the braces of the text do not pair; {_LITERALLY}") from error
+        raise PlanError(_("the braces of the text do not pair; {literally}").format(literally=_(_LITERALLY))) from error
     return Template(literals=tuple(literals), names=tuple(names))
 
 
@@ -39,9 +40,11 @@ def _checked(name: str, form: str, conversion: str | None) -> str:
     if conversion or form or any(sign in name for sign in ".[]{"):
         written = f"{{{name}{'!' + conversion if conversion else ''}{':' + form if form else ''}}}"
         raise PlanError(
-            f"{written} in the text: between braces stands the name of a column and nothing else, "
-            f"without . : ! or brackets where its header has them; {_LITERALLY}"
+            _(
+                "{written} in the text: between braces stands the name of a column and nothing else, without . : ! or "
+                "brackets where its header has them; {literally}"
+            ).format(written=written, literally=_(_LITERALLY))
         )
     if not name.strip():
-        raise PlanError(f"{{}} in the text names no column; {_LITERALLY}")
+        raise PlanError(_("{{}} in the text names no column; {literally}").format(literally=_(_LITERALLY)))
     return name.strip()

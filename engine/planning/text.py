@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.errors import PlanError
+from engine.language import _
 from engine.model import Message
 from engine.planning.segments import segments, units
 
@@ -87,14 +88,16 @@ def compose(
     refuse_unencodable(content, charset)
     length = units(content)
     if length + extra_units > max_units:
-        raise TooLong(f"the message is {too_long(length, extra_units, max_units)}")
+        raise TooLong(_("the message is {too_long}").format(too_long=too_long(length, extra_units, max_units)))
     return Message(content=content, units=length, segments=segments(length + extra_units))
 
 
 def too_long(length: int, extra_units: int, max_units: int) -> str:
     """How far a text is beyond the limit, in words."""
-    added = f" and {extra_units} that the channel adds" if extra_units else ""
-    return f"too long: {length} units{added}, the limit is {max_units}"
+    added = _(" and {count} that the channel adds").format(count=extra_units) if extra_units else ""
+    return _("too long: {length} units{added}, the limit is {max_units}").format(
+        length=length, added=added, max_units=max_units
+    )
 
 
 def _assembled(
@@ -109,14 +112,14 @@ def _assembled(
     """Signature, text and opt-out, each once and in its place. `marks`: characters that stand for something else."""
     body = text.replace("\r\n", "\n").strip()
     if not body:
-        raise PlanError("the message has no text")
+        raise PlanError(_("the message has no text"))
     _refuse_unsendable(body + (signature or "") + (opt_out or ""), marks)
     sign, body = _parted(body, signature, signature_position)
     if not body:
-        raise PlanError(f"the message has no text besides its signature {sign}")
+        raise PlanError(_("the message has no text besides its signature {sign}").format(sign=sign))
     if not sign and signature_required and signature_position != "none":
         raise PlanError(
-            "the gateway wants a signature: give one with --signature, or begin the text with 【your brand】"
+            _("the gateway wants a signature: give one with --signature, or begin the text with 【your brand】")
         )
     if opt_out and not body.endswith(opt_out):
         body += opt_out
@@ -130,18 +133,24 @@ def _parted(body: str, signature: str | None, position: SignaturePosition) -> tu
     if position == "none":
         if given or opening or closing:
             raise PlanError(
-                "this channel adds the signature itself: leave --signature and 【】 away, or it stands there twice"
+                _("this channel adds the signature itself: leave --signature and 【】 away, or it stands there twice")
             )
         return "", body
     if not opening and not closing:
         return given, body
     if opening != 1 or closing != 1 or body.index("】") < body.index("【"):
         raise PlanError(
-            f"the text has {opening} 【 and {closing} 】; one pair marks the signature, write other brackets as () or []"
+            _(
+                "the text has {opening} 【 and {closing} 】; one pair marks the signature, write other brackets as () or []"
+            ).format(opening=opening, closing=closing)
         )
     own, rest = _split_off(body, position)
     if given and own != given:
-        raise PlanError(f"the text carries the signature {own}, asked for was {given}: leave one of them away")
+        raise PlanError(
+            _("the text carries the signature {own}, asked for was {given}: leave one of them away").format(
+                own=own, given=given
+            )
+        )
     return _bracketed(own), rest
 
 
@@ -151,23 +160,33 @@ def _split_off(body: str, position: SignaturePosition) -> tuple[str, str]:
         return body[:end], body[end:].lstrip()
     if position == "end" and end == len(body):
         return body[begin:], body[:begin].rstrip()
-    where = "beginning" if position == "front" else "end"
+    where = _("beginning") if position == "front" else _("end")
     raise PlanError(
-        f"{body[begin:end]} does not stand at the {where} of the text, where this gateway expects the signature"
+        _("{sign} does not stand at the {where} of the text, where this gateway expects the signature").format(
+            sign=body[begin:end], where=where
+        )
     )
 
 
 def _bracketed(signature: str) -> str:
     name = signature.strip().removeprefix("【").removesuffix("】").strip()
     if not name or "【" in name or "】" in name:
-        raise PlanError(f"{signature!r} is no signature: give the brand, with or without one pair of 【】")
+        raise PlanError(
+            _("{signature!r} is no signature: give the brand, with or without one pair of 【】").format(
+                signature=signature
+            )
+        )
     return f"【{name}】"
 
 
 def _refuse_unsendable(text: str, marks: str) -> None:
     if (found := _UNSENDABLE.search(text if not marks else text.translate({ord(mark): " " for mark in marks}))) is None:
         return
-    raise PlanError(f"the character U+{ord(found[0]):04X} at position {found.start() + 1} cannot be sent; remove it")
+    raise PlanError(
+        _("the character U+{code:04X} at position {position} cannot be sent; remove it").format(
+            code=ord(found[0]), position=found.start() + 1
+        )
+    )
 
 
 def refuse_unencodable(content: str, charset: str) -> None:
@@ -177,5 +196,7 @@ def refuse_unencodable(content: str, charset: str) -> None:
     except UnicodeEncodeError as exc:
         sign = content[exc.start]
         raise PlanError(
-            f"{sign!r} (U+{ord(sign):04X}, position {exc.start + 1}) does not exist in {charset}, the charset of this gateway"
+            _(
+                "{sign!r} (U+{code:04X}, position {position}) does not exist in {charset}, the charset of this gateway"
+            ).format(sign=sign, code=ord(sign), position=exc.start + 1, charset=charset)
         ) from exc

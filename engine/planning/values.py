@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engine.language import _
 from engine.model import Exclusion, Message
 from engine.planning.wording import FilledText, OwnText, Said, Speaker, TextFault
 
@@ -100,14 +101,14 @@ def _fault(wording: FilledText | OwnText, row: Values, forbidden: Forbidden) -> 
     for name, value in zip(wording.names, row, strict=True):
         if (words := forbidden.values.get(name, {}).get(value)) is not None:
             held = (
-                f"{name} holds 「{value}」"
+                _("{name} holds 「{value}」").format(name=name, value=value)
                 if isinstance(wording, FilledText)
-                else f"the text in the column {name} holds something"
+                else _("the text in the column {name} holds something").format(name=name)
             )
-            return f"{held}, which the gateway forbids: 「{words}」"
+            return _("{held}, which the gateway forbids: 「{words}」").format(held=held, words=words)
     if (words := forbidden.rows.get(row)) is not None:
-        return (
-            f"the text with {' and '.join(f'{name} = {value}' for name, value in zip(wording.names, row, strict=True))} "
-            f"is forbidden by the gateway: 「{words}」"
+        return _("the text with {values} is forbidden by the gateway: 「{words}」").format(
+            values=_(" and ").join((f"{name} = {value}" for name, value in zip(wording.names, row, strict=True))),
+            words=words,
         )
     return None

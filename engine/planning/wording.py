@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from engine.errors import PlanError
+from engine.language import _
 from engine.model import Exclusion, Message
 from engine.planning.segments import ONE_SEGMENT_UNITS, segments, units
 from engine.planning.template import Template
@@ -109,7 +110,7 @@ class OwnText:
     @property
     def shown(self) -> str:
         """The text for people."""
-        return f"the column {self.names[0]}"
+        return _("the column {name}").format(name=self.names[0])
 
     @property
     def key(self) -> str:
@@ -137,7 +138,9 @@ class OwnText:
         def one(cell: str) -> Said:
             text = cell.strip() or default
             if not text:
-                return TextFault(Exclusion.PLACEHOLDER, f"the text is in the column {name}, and the row has none")
+                return TextFault(
+                    Exclusion.PLACEHOLDER, _("the text is in the column {name}, and the row has none").format(name=name)
+                )
             try:
                 return around(text)
             except TooLong as error:
@@ -177,7 +180,7 @@ class _Filler:
         if self._narrow is not None:
             faults |= _unencodable(contents, self._narrow)
         if not self._has_text:
-            empty = TextFault(Exclusion.UNSENDABLE, "the text is empty")
+            empty = TextFault(Exclusion.UNSENDABLE, _("the text is empty"))
             faults = {at: empty for at, content in enumerate(contents) if not content.strip()} | faults
         said: list[Said] = self._measured(contents, faults)
         for at, fault in faults.items():
@@ -196,7 +199,10 @@ class _Filler:
             for row in [row for row, value in enumerate(values[at]) if not value]:
                 missing.setdefault(row, []).append(name)
         return {
-            row: TextFault(Exclusion.PLACEHOLDER, f"the text needs {' and '.join(names)} and the row has none")
+            row: TextFault(
+                Exclusion.PLACEHOLDER,
+                _("the text needs {names} and the row has none").format(names=_(" and ").join(names)),
+            )
             for row, names in missing.items()
         }
 
@@ -207,7 +213,9 @@ class _Filler:
                 continue
             for row, cell in enumerate(cells):
                 if (found := _UNSENDABLE.search(cell)) is not None:
-                    words = f"{name} holds {_character(found[0])}, which cannot be sent in a text"
+                    words = _("{name} holds {sign}, which cannot be sent in a text").format(
+                        name=name, sign=_character(found[0])
+                    )
                     faults[row] = TextFault(Exclusion.UNSENDABLE, words)
         return faults
 
@@ -220,7 +228,9 @@ class _Filler:
         for row in (
             [row for row, length in enumerate(lengths) if length > self._most] if max(lengths) > self._most else ()
         ):
-            words = f"the text is {too_long(lengths[row], extra, self._text.frame.max_units)}"
+            words = _("the text is {too_long}").format(
+                too_long=too_long(lengths[row], extra, self._text.frame.max_units)
+            )
             faults.setdefault(row, TextFault(Exclusion.TOO_LONG, words))
         if max(lengths) + extra <= ONE_SEGMENT_UNITS:
             return list(map(_new_message, zip(contents, lengths, repeat(1))))
@@ -234,16 +244,22 @@ def worded(template: Template, frame: Frame, defaults: Mapping[str, str]) -> Sam
         return SameText(message=frame.around(template.literals[0]), frame=frame)
     content = frame.marked(_MARK.join(template.literals))
     if content.count(_MARK) != len(template.names):
-        raise PlanError("the character U+0000 cannot be sent; remove it from the text")
+        raise PlanError(_("the character U+0000 cannot be sent; remove it from the text"))
     refuse_unencodable(content, frame.charset)
     if (least := units(content.replace(_MARK, ""))) > frame.max_units - frame.extra_units:
         raise TooLong(
-            f"the message is {too_long(least, frame.extra_units, frame.max_units)}, before any cell is filled in"
+            _("the message is {too_long}, before any cell is filled in").format(
+                too_long=too_long(least, frame.extra_units, frame.max_units)
+            )
         )
     names = tuple(dict.fromkeys(template.names))
     for value in defaults.values():
         if (fault := _UNSENDABLE.search(value)) is not None:
-            raise PlanError(f"the default {value!r} cannot be sent: it holds {_character(fault[0])}")
+            raise PlanError(
+                _("the default {value!r} cannot be sent: it holds {sign}").format(
+                    value=value, sign=_character(fault[0])
+                )
+            )
         refuse_unencodable(value, frame.charset)
     return FilledText(
         literals=tuple(content.split(_MARK)),
@@ -283,7 +299,9 @@ def _unencodable(contents: list[str], charset: str) -> dict[int, TextFault]:
     faults = {}
     for row, content in enumerate(contents):
         if (sign := _lacking(content, charset)) is not None:
-            words = f"the text holds {_character(sign)}, which {charset} lacks, the charset of this gateway"
+            words = _("the text holds {sign}, which {charset} lacks, the charset of this gateway").format(
+                sign=_character(sign), charset=charset
+            )
             faults[row] = TextFault(Exclusion.UNSENDABLE, words)
     return faults
 
@@ -299,6 +317,6 @@ def _lacking(content: str, charset: str) -> str | None:
 
 def _character(sign: str) -> str:
     if sign == "\n":
-        return "a line break"
+        return _("a line break")
     shown = f"{sign} " if sign.isprintable() else ""
     return f"{shown}(U+{ord(sign):04X})"
