@@ -20,12 +20,14 @@ class Breaker:
         self._doubts = self._refusals = self._in_flight = 0
         self._crowded = False  # whether two were in flight at once since the last time nobody was
         self._stopped = False
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None  # while somebody waits for it
         self.answered = False  # whether the gateway's application has answered in this run
 
     async def enter(self) -> None:
         """Wait until a request may leave, and count it in. Every `enter` needs its `leave`."""
         while self._tripped and self._in_flight and not self._stopped:
+            if self._changed is None:
+                self._changed = asyncio.Event()
             await self._changed.wait()
         self._crowded = self._crowded or self._in_flight > 0
         self._in_flight += 1
@@ -60,8 +62,9 @@ class Breaker:
         return self._doubts >= self._most_doubts
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _count(self, outcome: Outcome) -> None:
         match outcome.kind:

@@ -20,22 +20,25 @@ class Losses:
 
     def __init__(self) -> None:
         self._lost: deque[bool] = deque(maxlen=LOOKED_AT)
+        self._count = 0  # of them lost
         self.is_lossy = False
 
     def note(self, outcome: Outcome) -> None:
         """An attempt came to its end. What was never sent, or turned away at the door, tells nothing of answers."""
         if outcome.kind in (OutcomeKind.NOT_SENT, OutcomeKind.NOT_TAKEN):
             return
-        self._lost.append(outcome.kind is OutcomeKind.IN_DOUBT)
+        lost = outcome.kind is OutcomeKind.IN_DOUBT
+        self._count += lost - (self._lost[0] if len(self._lost) == LOOKED_AT else False)
+        self._lost.append(lost)
         if self.is_lossy:
             self.is_lossy = self.share >= ENDS
         else:
-            self.is_lossy = sum(self._lost) >= FEWEST and self.share >= BEGINS
+            self.is_lossy = self._count >= FEWEST and self.share >= BEGINS
 
     @property
     def share(self) -> float:
         """Lost answers among the last attempts. A few attempts say little: they count as half of those that are looked at."""
-        return sum(self._lost) / max(len(self._lost), LOOKED_AT // 2)
+        return self._count / max(len(self._lost), LOOKED_AT // 2)
 
     def parts(self, size: int) -> int:
         """Into how many parts a batch of `size` numbers goes now; 1: it stays whole."""

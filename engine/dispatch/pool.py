@@ -108,8 +108,11 @@ _TURNED_BACK = Outcome(
     "stopped answering",
 )
 _TOO_LATE = Outcome(kind=OutcomeKind.NOT_SENT, reason="turned back: its hours ended before the request left")
-_GOES_BACK = (_WITHDRAWN, _TURNED_BACK, _TOO_LATE)
-"""Not failures: no pause, no wait, none of the attempts used up."""
+
+
+def _goes_back(outcome: Outcome) -> bool:
+    """Whether it is no failure: no pause, no wait, none of the attempts used up."""
+    return outcome is _WITHDRAWN or outcome is _TURNED_BACK or outcome is _TOO_LATE
 
 
 class _Withheld(Exception):
@@ -315,7 +318,7 @@ class Pool:
         finally:
             self._leave()
         self._on_settled(settled)
-        if settled.outcome in _GOES_BACK:
+        if _goes_back(settled.outcome):
             raise _Withheld
         return settled
 
@@ -416,7 +419,7 @@ class Pool:
         return outcome
 
     def _settle(self, submitted: Submitted, outcome: Outcome, last: bool) -> Settled:
-        if outcome in _GOES_BACK:
+        if _goes_back(outcome):
             return Settled(submitted=submitted, outcome=outcome, decision=Decision(then=BatchState.PLANNED))
         decision = decide(
             outcome,

@@ -30,6 +30,8 @@ class WindowLog:
 
         With `pending` more that will leave first, nobody knows when: NEVER where only their leaving makes room.
         """
+        if self.limit == NO_LIMIT and not self._before:
+            return now
         self._forget(now)
         limit, changes_at = self._limit_at(now)
         excess = self._sum + pending + amount - limit
@@ -44,6 +46,7 @@ class WindowLog:
 
     def add(self, at: float, amount: int) -> None:
         """Count what leaves at `at`."""
+        self._forget(at)
         self._inside.append((at, amount))
         self._sum += amount
 

@@ -162,7 +162,8 @@ class HttpGateway:
             batch_size=batch_size,
             by_proxy=self._by_proxy,
         )
-        self._remember(path, exchange)
+        if path not in self._answered:
+            self._remember(path, exchange)
         attempt.end(sound=outcome.kind is not OutcomeKind.IN_DOUBT)
         return outcome
 
@@ -243,9 +244,8 @@ class HttpGateway:
         """One POST. Raises nothing but CancelledError, which leaves the connection aborted."""
         door = self._doors.get(path) or self._made_door(path)
         try:
-            async with asyncio.timeout(self._timeouts.connect_s) as limit:
-                attempt.connection = await door.connect()
-                limit.reschedule(attempt.begin() + self._timeouts.answer_s)
+            attempt.connection = await door.connect(self._to_connect)
+            async with asyncio.timeout_at(attempt.begin() + self._timeouts.answer_s):
                 attempt.write(door.head % len(body), body)
                 await attempt.read()
         except asyncio.CancelledError:
@@ -320,10 +320,10 @@ class _Door:
         lines = f"POST {target} HTTP/1.1\r\n{''.join(kept)}".replace("%", "%%")
         self.head = f"{lines}Content-Length: %d\r\n\r\n".encode("ascii")
 
-    async def connect(self) -> Connection:
-        """A connection that stands, kept or new. Raises CONNECTING_ERRORS, OSError."""
+    async def connect(self, limits: aiohttp.ClientTimeout) -> Connection:
+        """A connection that stands, kept or new. Raises CONNECTING_ERRORS, OSError, which a TimeoutError is."""
         try:
-            return await self._connector.connect(self._request, traces=[], timeout=_UNLIMITED)
+            return await self._connector.connect(self._request, traces=[], timeout=limits)
         except EXCHANGE_ERRORS as exc:
             if not self._tunnels or isinstance(exc, CONNECTING_ERRORS):
                 raise

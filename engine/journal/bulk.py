@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 from sqlalchemy.sql.dml import Insert, UpdateBase
 from sqlalchemy.sql.visitors import replacement_traverse
 
@@ -40,6 +40,25 @@ class Bulk:
             if _comes_back_equal(told):
                 return self._at_once.execute(connection, [(told,)])
         return self._row_by_row.execute(connection, rows)
+
+
+class Fetch:
+    """A query whose rows come at once. Of columns the driver itself can give: whole numbers, floats, texts.
+
+    The driver lets go of the interpreter at every row it fetches, too.
+    """
+
+    def __init__(self, query: Select[Any]) -> None:
+        self._row_by_row = query
+        rows = query.subquery()
+        self._at_once = select(func.json_group_array(func.json_array(*rows.c)))
+
+    def rows(self, connection: Connection, parameters: Mapping[str, Any]) -> list[Row]:
+        """All rows, in any order."""
+        if connection.dialect.name != "sqlite":  # Differs by necessity: see above
+            return [tuple(row) for row in connection.execute(self._row_by_row, parameters)]
+        found: list[list[Any]] = json.loads(connection.execute(self._at_once, parameters).scalar_one())
+        return [tuple(row) for row in found]
 
 
 class _Compiled:

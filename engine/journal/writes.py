@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.clock import SteadyClock
 from engine.errors import ClaimLost, JournalError, PlanError
-from engine.journal.bulk import Bulk
+from engine.journal.bulk import Bulk, Fetch
 from engine.journal.conducting import conduct_columns
 from engine.journal.port import Draft, NumberedMessage, PlanTotals, Submitted
 from engine.journal.schema import (
@@ -270,54 +270,69 @@ def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[list[Cla
     return [_claim(connection, order) for order in orders]
 
 
+_PLANNED = Fetch(
+    select(batch.c.id, batch.c.seq, batch.c.message_seq, batch.c.size, batch.c.mobiles, batch.c.attempts)
+    .join(campaign, campaign.c.id == batch.c.campaign_id)
+    .where(batch.c.campaign_id == bindparam("campaign"), batch.c.state == BatchState.PLANNED.value)
+    .where(campaign.c.state.not_in(_NOT_SENDING))
+    .where(campaign.c.sendable.is_(None) | (batch.c.seq <= campaign.c.sendable))
+    .where(batch.c.size.not_in(bindparam("avoiding", expanding=True)))
+    .order_by(batch.c.seq)
+    .limit(bindparam("most"))
+    # Differs by necessity: PostgreSQL steps over rows another owner is claiming; SQLite has one writer and drops it.
+    .with_for_update(of=batch, skip_locked=True)
+)
+_CLAIM = Bulk(
+    update(batch)
+    .where(batch.c.id == bindparam("b_id"), batch.c.state == BatchState.PLANNED.value)
+    .values(
+        state=BatchState.CLAIMED.value,
+        owner=bindparam("b_owner"),
+        epoch=bindparam("b_epoch"),
+        lease_until_s=bindparam("b_lease"),
+    ),
+    ("b_id", "b_owner", "b_epoch", "b_lease"),
+    hot=True,
+)
+
+
 def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
     campaign_id, limit, name, epoch, lease_until_s, avoiding = order
-    free = (
-        select(batch.c.id)
-        .join(campaign, campaign.c.id == batch.c.campaign_id)
-        .where(batch.c.campaign_id == campaign_id, batch.c.state == BatchState.PLANNED.value)
-        .where(campaign.c.state.not_in(_NOT_SENDING))
-        .where(campaign.c.sendable.is_(None) | (batch.c.seq <= campaign.c.sendable))
-        .order_by(batch.c.seq)
-        .limit(limit)
-        # Differs by necessity: PostgreSQL steps over rows another owner is claiming; SQLite has one writer and drops it.
-        .with_for_update(of=batch, skip_locked=True)
-    )
-    if avoiding:
-        free = free.where(batch.c.size.not_in(avoiding))
-    taken = connection.execute(
-        update(batch)
-        .where(batch.c.id.in_(free.scalar_subquery()), batch.c.state == BatchState.PLANNED.value)
-        .values(state=BatchState.CLAIMED.value, owner=name, epoch=epoch, lease_until_s=lease_until_s)
-        .returning(batch.c.id, batch.c.seq, batch.c.message_seq, batch.c.size, batch.c.mobiles, batch.c.attempts)
-    )
-    rows = taken.all()
-    texts = _texts(connection, campaign_id, {row.message_seq for row in rows})
+    rows = _PLANNED.rows(connection, {"campaign": campaign_id, "most": limit, "avoiding": list(avoiding)})
+    if not rows:
+        return []
+    _expect(_CLAIM.execute(connection, [(row[0], name, epoch, lease_until_s) for row in rows]), len(rows), rows[0][1])
+    texts = _texts(connection, campaign_id, {message_seq for _, _, message_seq, *_ in rows})
     claims = [
         Claim(
-            batch_id=row.id,
+            batch_id=batch_id,
             campaign_id=campaign_id,
-            seq=row.seq,
-            message_id=row.message_seq,
-            message=texts[row.message_seq],
-            size=row.size,
-            mobiles=row.mobiles,
-            attempts=row.attempts,
+            seq=seq,
+            message_id=message_seq,
+            message=texts[message_seq],
+            size=size,
+            mobiles=mobiles,
+            attempts=attempts,
             owner=name,
             epoch=epoch,
             lease_until_s=lease_until_s,
         )
-        for row in rows
+        for batch_id, seq, message_seq, size, mobiles, attempts in rows
     ]
-    return sorted(claims, key=lambda c: c.seq)
+    return sorted(claims, key=lambda claim: claim.seq)
+
+
+_SAID = Fetch(
+    select(message.c.seq, message.c.content, message.c.units, message.c.segments).where(
+        message.c.campaign_id == bindparam("campaign"), message.c.seq.in_(bindparam("seqs", expanding=True))
+    )
+)
 
 
 def _texts(connection: Connection, campaign_id: int, seqs: set[int]) -> dict[int, Message]:
     """What batches say, by the numbers of their messages. A claim brings its text along: nobody holds a million of them."""
-    wanted = select(message.c.seq, message.c.content, message.c.units, message.c.segments).where(
-        message.c.campaign_id == campaign_id, message.c.seq.in_(seqs)
-    )
-    return {seq: Message(content, units, segments) for seq, content, units, segments in connection.execute(wanted)}
+    rows = _SAID.rows(connection, {"campaign": campaign_id, "seqs": sorted(seqs)})
+    return {seq: Message(content, units, segments) for seq, content, units, segments in rows}
 
 
 _FREE = {"owner": None, "epoch": None, "lease_until_s": None}

@@ -27,9 +27,16 @@ class SeenPrice:
             self._unseen += 1
 
     @property
+    def _look_at(self) -> int:
+        """How many new answers are worth a look: each one at first, all that is kept once the price is known."""
+        if self._ratio is not None:
+            return KEPT
+        return 1 if len(self._drops) < KEPT else _LOOK_EVERY
+
+    @property
     def ratio(self) -> Decimal | None:
         """Most neighbours agree on it; None: too few answers, or something else moved the balance."""
-        if self._unseen >= _LOOK_EVERY or (self._ratio is None and self._unseen):
+        if self._unseen >= self._look_at:
             self._ratio, self._unseen = _agreed(sorted(self._drops, reverse=True)), 0
         return self._ratio
 

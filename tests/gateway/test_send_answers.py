@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadAnswer
 from engine.gateway.decoding import MAX_ANSWER_BYTES
 from engine.gateway.profile import Profile, load_profile
-from engine.gateway.wire import SendAnswer, read_send
+from engine.gateway.wire import _PLAIN_SUCCESS, SendAnswer, _read_any_send, read_send
 from tests.gateway.samples import DECLARATION, every_cut, faild, send_answer
 
 STANDARD = load_profile("standard")
@@ -235,3 +238,54 @@ def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
     except BadAnswer:
         return
     answer.message.encode()
+
+
+_USUAL = st.lists(st.sampled_from(["", " ", "\n", "\r\n ", "\t"]), min_size=9, max_size=9)
+_ODD = st.sampled_from(["\x0b", "\x0c", "\ufeff", "\x85", "\xa0", "<!-- -->", "x"])
+_SPACES = _USUAL | st.builds(
+    lambda spaces, place, odd: [*spaces[:place], odd, *spaces[place + 1 :]], _USUAL, st.integers(0, 8), _ODD
+)
+_DIGITS = st.from_regex(r"[1-9][0-9]{0,8}", fullmatch=True) | st.sampled_from(
+    ["0", "-4", "-0", "007", " 7 ", "1.5", "+3", "１２", "", "9" * 17, "9" * 41]
+)
+
+
+@settings(max_examples=400)
+@given(
+    space=_SPACES,
+    status=st.sampled_from(["Success", "success", "SUCCESS", "Sucess", "Faild"]),
+    message=st.sampled_from(["ok", "OK", "", "操作成功", "a&amp;b", "o k", "<b/>"]),
+    values=st.lists(_DIGITS, min_size=3, max_size=3),
+    declared=st.sampled_from(['encoding="utf-8"', "encoding='GBK'", 'encoding="gb2312"', 'encoding="big5"', ""]),
+    charset=st.sampled_from([None, "utf-8", "gb2312", "utf-16", "big5", "nonsense"]),
+    means_something=st.booleans(),
+)
+def test_the_plain_answer_is_read_quickly_as_it_would_be_read_slowly(
+    space: list[str],
+    status: str,
+    message: str,
+    values: list[str],
+    declared: str,
+    charset: str | None,
+    means_something: bool,
+) -> None:
+    tags = zip(("remainpoint", "taskID", "successCounts"), values, strict=True)
+    told = [f"<{tag}>{value}</{tag}>" for tag, value in tags]
+    head = f'<?xml version="1.0" {declared} ?>'
+    parts = [head, "<returnsms>", f"<returnstatus>{status}</returnstatus>", f"<message>{message}</message>", *told]
+    body = "".join(gap + part for gap, part in zip(space, [*parts, "</returnsms>", ""], strict=True)).encode()
+    profile = replace(STANDARD, remainpoint_meaningful=means_something)
+    assert outcome(read_send, body, charset, profile) == outcome(_read_any_send, body, charset, profile)
+
+
+def test_the_layout_of_the_samples_is_read_quickly() -> None:
+    assert _PLAIN_SUCCESS.fullmatch(PLAIN)
+    assert _PLAIN_SUCCESS.fullmatch(INDENTED.encode())
+
+
+def outcome(reader: Callable[[bytes, str | None, Profile], SendAnswer], *given: Any) -> object:
+    """What a reader says, or what it raises."""
+    try:
+        return reader(*given)
+    except BadAnswer as bad:
+        return bad.problem
