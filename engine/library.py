@@ -28,8 +28,8 @@ from engine.orders.pipeline import Pipeline
 from engine.orders.plans import SendOrder
 from engine.orders.spool import Rows, spooled
 from engine.patience import Sending, opened, planned
-from engine.runs.beside import overdue_before, summary_of
 from engine.runs.control import Order
+from engine.runs.looking import overdue_before, summary_of
 from engine.runtime import Engine as Machine
 from engine.settings import DEFAULT_ACCOUNT, Settings, load_settings
 from engine.telemetry import logger

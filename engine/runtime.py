@@ -6,7 +6,6 @@ with Engine.open(settings): plan -> publish -> run          preview: plan withou
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -79,11 +78,12 @@ from engine.orders.signing import differences, parts_of
 from engine.planning.batching import batch_sizes, distinct_allowed
 from engine.planning.order import plan_hash
 from engine.queues import Source
-from engine.runs.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out, overdue_before, refuse_folder, summary_of
+from engine.runs.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out
 from engine.runs.bounds import Bounds
 from engine.runs.canary import Spikes, awaited, chosen
 from engine.runs.consuming import Consumed, ConsumeOrder, Consumer, Counted, Judge
 from engine.runs.control import Order, Word, listening
+from engine.runs.looking import overdue_before, refuse_folder, summary_of
 from engine.runs.settling import Settler
 from engine.runs.steering import Steering
 from engine.runs.telling import Herald, channels_of
@@ -983,17 +983,3 @@ def _not_readable(error: GatewayError) -> PoolEnd:
 def _refuse_paused(record: CampaignRecord) -> None:
     if record.stored_state is CampaignState.PAUSED and PauseReason.OPERATOR in record.reasons:
         raise JournalBusy(f"{record.name} is paused by the operator; go on with: xinshi resume {record.name}")
-
-
-def run_in_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run an async command on uvloop, where there is one. Returns its exit code."""
-    try:
-        import uvloop
-    except ImportError:  # not on this platform
-        factory = None
-    else:
-        factory = uvloop.new_event_loop
-    gc.freeze()  # the libraries stay; looking through them at every collection cost a campaign 8 % of its time
-    gc.set_threshold(50_000, 20, 100)
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)

@@ -26,6 +26,7 @@ GROUPS = {
     "engine.crashing": "vocabulary",
     "engine.events": "vocabulary",
     "engine.reasons": "vocabulary",
+    "engine.numbers": "vocabulary",
     "engine.settings": "settings",
     "engine.telemetry": "telemetry",
     "engine.gateway": "ports",
@@ -60,6 +61,7 @@ GROUPS = {
     "engine.patience": "runtime",
     "engine.library": "runtime",
     "engine.trial": "runtime",
+    "engine.loop": "runtime",
     "engine.runtime": "runtime",
     "engine.cli": "cli",
     "engine.__main__": "door",
@@ -94,7 +96,7 @@ DOORS = {
     "sqlalchemy": {"engine.journal"},
     "aiosqlite": {"engine.journal"},
     "alembic": {"engine.journal"},
-    "uvloop": {"engine.runtime", "engine.simulator"},
+    "uvloop": {"engine.loop", "engine.simulator"},
     "pydantic": {"engine.settings"},
     "pydantic_core": {"engine.settings"},
     "pydantic_settings": {"engine.settings"},
@@ -235,7 +237,15 @@ def check(tmp_path: Path, files: Mapping[str, str]) -> list[str]:
 
 
 PACKAGES = {f"{name}/__init__.py": "" for name in ("gateway", "journal", "intake", "planning", "dispatch", "simulator")}
-MODULES = {"model.py": "", "errors.py": "", "settings.py": "", "telemetry.py": "", "runtime.py": "", "__init__.py": ""}
+MODULES = {
+    "model.py": "",
+    "loop.py": "",
+    "errors.py": "",
+    "settings.py": "",
+    "telemetry.py": "",
+    "runtime.py": "",
+    "__init__.py": "",
+}
 ADAPTERS = {"gateway/http.py": "", "gateway/wire.py": "", "journal/port.py": "", "journal/store.py": ""}
 HOUSE = PACKAGES | MODULES | ADAPTERS | {"cli/__init__.py": "", "ledger/__init__.py": "", "tracking/__init__.py": ""}
 
@@ -252,7 +262,8 @@ HOUSE = PACKAGES | MODULES | ADAPTERS | {"cli/__init__.py": "", "ledger/__init__
         ("dispatch/pace.py", "from engine.telemetry import logger\nimport aiolimiter, tenacity, asyncio"),
         ("dispatch/pool.py", "from engine.journal.port import Journal\nfrom engine.gateway.wire import read"),
         ("intake/seen.py", "from pyroaring import BitMap64\nfrom . import __doc__"),
-        ("runtime.py", "from engine.journal.store import Store\nimport engine.gateway.http, uvloop, engine.settings"),
+        ("runtime.py", "from engine.journal.store import Store\nimport engine.gateway.http, engine.settings"),
+        ("loop.py", "def f():\n import uvloop"),
         ("cli/__init__.py", "def f():\n from engine import runtime, simulator\n import rich"),
         ("simulator/server.py", "from aiohttp import web\nfrom engine.simulator import __doc__"),
     ],

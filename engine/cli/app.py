@@ -157,9 +157,9 @@ def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
     campaign
         Its name; without one, all campaigns.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.status(campaign, common)
+    return looking.status(campaign, common)
 
 
 @app.command
@@ -173,9 +173,9 @@ def audit(campaign: str, /, *, truth: str | None = None, common: Common = _NONE)
     truth
         The address of a simulator, to compare with what it really accepted.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.audit(campaign, truth, common)
+    return looking.audit(campaign, truth, common)
 
 
 @app.command
@@ -187,9 +187,9 @@ def why(number: str, /, *, common: Common = _NONE) -> int:
     number
         A mobile number, in any usual spelling.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.why(number, common)
+    return looking.why(number, common)
 
 
 @app.command
@@ -201,9 +201,9 @@ def pause(campaign: str, /, *, common: Common = _NONE) -> int:
     campaign
         Its name, as `status` shows it.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.steer("pause", campaign, common)
+    return looking.steer("pause", campaign, common)
 
 
 @app.command
@@ -215,9 +215,9 @@ def resume(campaign: str, /, *, common: Common = _NONE) -> int:
     campaign
         Its name, as `status` shows it.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.steer("resume", campaign, common)
+    return looking.steer("resume", campaign, common)
 
 
 @app.command
@@ -243,7 +243,7 @@ def pace(
     in_flight
         How many requests may be under way at once.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
     given = {
         "requests_per_second": requests_per_second,
@@ -251,7 +251,7 @@ def pace(
         "in_flight": in_flight,
     }
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
-    return commands.steer("pace", campaign, common, words)
+    return looking.steer("pace", campaign, common, words)
 
 
 @app.command
@@ -263,9 +263,9 @@ def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
     campaign
         Its name, as `status` shows it.
     """
-    from engine.cli import commands
+    from engine.cli import looking
 
-    return commands.steer("cancel", campaign, common)
+    return looking.steer("cancel", campaign, common)
 
 
 @app.command
@@ -281,9 +281,9 @@ def balance(
     every
         Of every account of the settings.
     """
-    from engine.cli import commands
+    from engine.cli import gateway
 
-    return commands.balance(common, every=every)
+    return gateway.balance(common, every=every)
 
 
 @app.command
@@ -299,12 +299,14 @@ def keywords(text: str | None = None, /, *, campaign: str | None = None, common:
     """
     if (text is None) == (campaign is None):
         raise PlanError("name a text, or a campaign with --campaign")
-    from engine.cli import commands
-
     if campaign is not None:
+        from engine.cli import commands
+
         return commands.explain_refusals(campaign, common)
+    from engine.cli import gateway
+
     assert text is not None
-    return commands.keywords("-" if text == "./-" else text, common)
+    return gateway.keywords("-" if text == "./-" else text, common)
 
 
 @app.command
@@ -347,9 +349,9 @@ def optouts_add(number: str, /, *numbers: str, reason: str = "", scope: str = "a
     scope
         account: from this account; all: from every account of this journal.
     """
-    from engine.cli import tracking
+    from engine.cli import optouts as acts
 
-    return tracking.add([number, *numbers], reason, scope, common)
+    return acts.add([number, *numbers], reason, scope, common)
 
 
 @optouts.command(name="remove")
@@ -369,9 +371,9 @@ def optouts_remove(
     scope
         account: those from this account; all: those from every account.
     """
-    from engine.cli import tracking
+    from engine.cli import optouts as acts
 
-    return tracking.remove([number, *numbers], reason, scope, common)
+    return acts.remove([number, *numbers], reason, scope, common)
 
 
 @optouts.command(name="import")
@@ -409,10 +411,10 @@ def optouts_import(
         from engine.cli import results
 
         return results.suppress_dead(from_dead, codes, reason, common)
-    from engine.cli import tracking
+    from engine.cli import optouts as acts
 
     assert file is not None
-    return tracking.import_(file, column, reason, scope, common)
+    return acts.import_(file, column, reason, scope, common)
 
 
 @optouts.command(name="export")
@@ -424,17 +426,17 @@ def optouts_export(file: Path, /, *, common: Common = _NONE) -> int:
     file
         The file to write (only you may read it), or - for standard output.
     """
-    from engine.cli import tracking
+    from engine.cli import optouts as acts
 
-    return tracking.export(file, common)
+    return acts.export(file, common)
 
 
 @optouts.command(name="list")
 def optouts_list(*, common: Common = _NONE) -> int:
     """Show everybody who has opted out, with full numbers."""
-    from engine.cli import tracking
+    from engine.cli import optouts as acts
 
-    return tracking.listing(common)
+    return acts.listing(common)
 
 
 @app.command

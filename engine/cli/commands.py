@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import shutil
 import signal
 import sqlite3
 import sys
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 
 from engine.cli import out, pages
 from engine.cli.asking import read_line
-from engine.cli.exits import AGAIN, INTERNAL, OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli.beginning import read_settings, same_journal
+from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.screening import (
     AGAIN_HINT,
@@ -29,27 +26,24 @@ from engine.cli.screening import (
 )
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
-from engine.errors import EngineError, NotTold, PlanError, SettingsError
+from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
-from engine.intake import normalise
 from engine.intake.kept import kept_folder
-from engine.ledger.audit import Truth
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
-from engine.model import Balance, CampaignState
+from engine.loop import run_in_loop
+from engine.model import Balance
 from engine.notify import Delivery
+from engine.numbers import normalise
 from engine.orders.pipeline import Pipeline
 from engine.orders.plans import Plan, SendOrder, explain_campaign, preview
 from engine.orders.signing import keep_parts
 from engine.patience import Sending, opened, planned
-from engine.runs.beside import audit_campaign, order_owner, standing
-from engine.runs.beside import status as look
-from engine.runs.beside import why as trace
+from engine.runs.looking import status as look
 from engine.runs.telling import tell_trial
-from engine.runtime import Engine, run_in_loop, unless_set
-from engine.settings import Settings, load_settings
-from engine.telemetry import LogFile, configure_logging
+from engine.runtime import Engine, unless_set
+from engine.settings import Settings
 from engine.trial import plan_trial, refuse_failed
 
 _STANDARD_INPUT = Path("-")
@@ -57,7 +51,7 @@ _STANDARD_INPUT = Path("-")
 
 def check(common: Common, *, notify: bool = False) -> int:
     """Settings, journal, disk, SQLite, login and balance; a line each. `notify`: people are told, to see that it works."""
-    settings = _settings(common, warns=True)
+    settings = read_settings(common, warns=True)
     told: list[Delivery] = []
     account = settings.for_account(common.account)
     problems: list[EngineError] = []
@@ -119,7 +113,7 @@ def check(common: Common, *, notify: bool = False) -> int:
 
 def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline) -> int:
     """The preview."""
-    settings = _settings(common, order)
+    settings = read_settings(common, order)
     wanted = _order(files, order)
     live = _announcing(Live(), common)
     made: list[Plan] = []
@@ -154,7 +148,9 @@ def send(
     nobody_there = not sys.stdin.isatty() or _STANDARD_INPUT in files
     if not yes and signed is None and not order.dry_run and nobody_there:
         raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
-    settings = with_kind(_settings(common, order), order, common, asks=not yes and signed is None and not nobody_there)
+    settings = with_kind(
+        read_settings(common, order), order, common, asks=not yes and signed is None and not nobody_there
+    )
     wanted = _order(files, order, signed)
     test = [normalise(number) for number in order.test]
     live = _announcing(Live(), common)
@@ -195,7 +191,7 @@ def send(
 
 def run(campaign: str, order: Order, common: Common) -> int:
     """Resume a campaign."""
-    settings = _settings(common, order)
+    settings = read_settings(common, order)
     live = _announcing(Live(), common)
 
     async def main() -> int:
@@ -213,130 +209,9 @@ def run(campaign: str, order: Order, common: Common) -> int:
     return run_in_loop(main())
 
 
-def status(campaign: str | None, common: Common) -> int:
-    """One campaign in full, or all in a table."""
-    settings = _settings(common)
-    found: list[CampaignSummary] = []
-    now: list[str] = []
-
-    async def main() -> int:
-        found.extend(await look(settings, campaign))
-        if campaign is not None and not common.json and found[0].state is CampaignState.RUNNING:
-            now.append(await standing(settings, campaign))
-        return OK
-
-    run_in_loop(main())
-    if common.json:
-        told = [pages.summary_json(each, settings.account_of(each.account)) for each in found]
-        out.data(told[0] if campaign is not None else told)
-    elif campaign is not None:
-        account = settings.account_of(found[0].account)
-        out.page(pages.summary_page(found[0], words=_same_journal(common), account=account))
-        if any(now):
-            out.page(f"Now: {now[0]}.\n")
-    else:
-        names = {account.account_key: account.name for account in settings.accounts.values()}
-        out.page(pages.campaigns_page(found, journal=settings.journal_path, accounts=names))
-    return OK
-
-
-def audit(campaign: str, truth_url: str | None, common: Common) -> int:
-    """The laws, one by one. Exit code 1 when one is broken."""
-    settings = _settings(common)
-    truth = None if truth_url is None else _truth(truth_url)
-
-    async def main() -> int:
-        found = await audit_campaign(settings, common.account, campaign, truth=truth)
-        if common.json:
-            out.data(pages.audit_json(found))
-        else:
-            out.page(pages.audit_page(found))
-        return OK if found.all_hold else INTERNAL
-
-    return run_in_loop(main())
-
-
-def _truth(url: str) -> Truth:
-    """What a simulator on loopback says it accepted."""
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth", timeout=60) as answer:  # noqa: S310
-            said = json.load(answer)
-        return Truth(mobiles=said["mobiles"], charges=Decimal(str(said["charges"])))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PlanError(f"--truth {url}: no simulator answers there ({error})") from error
-
-
-def why(number: str, common: Common) -> int:
-    """What is known of one number."""
-    settings = _settings(common)
-
-    async def main() -> int:
-        traces = await trace(settings, number)
-        if common.json:
-            out.data([pages.trace_json(each) for each in traces])
-        else:
-            out.page(pages.traces_page(number, traces, with_texts=common.verbose > 0))
-        return OK
-
-    return run_in_loop(main())
-
-
-def steer(verb: str, campaign: str, common: Common, words: Sequence[str] = ()) -> int:
-    """Pause, resume, cancel or pace: through the process that owns the journal, or directly."""
-    settings = _settings(common)
-
-    async def main() -> int:
-        word = await order_owner(settings, verb, campaign, words)
-        if common.json:
-            out.data({"done": word.done, "words": word.words})
-        else:
-            out.page(word.words + "\n")
-        return OK if word.done else AGAIN
-
-    return run_in_loop(main())
-
-
-def balance(common: Common, *, every: bool = False) -> int:
-    """The points left; of `every` account of the settings, or of one."""
-    settings = _settings(common)
-    if every:
-        return run_in_loop(_balances(settings, common))
-
-    async def main() -> int:
-        async with Gate.open(settings, common.account) as gate:
-            found = await gate.balance()
-        if common.json:
-            out.data(pages.balance_json(found))
-        else:
-            out.page(pages.balance_page(found))
-        return OK
-
-    return run_in_loop(main())
-
-
-async def _balances(settings: Settings, common: Common) -> int:
-    """Every account is asked at once; what one cannot say keeps none of the others back."""
-
-    async def ask(name: str) -> Balance | EngineError:
-        try:
-            async with Gate.open(settings, name) as gate:
-                return await gate.balance()
-        except EngineError as error:
-            return error
-
-    names = list(settings.accounts)
-    told = dict(zip(names, await asyncio.gather(*map(ask, names)), strict=True))
-    if common.json:
-        out.data(pages.balances_json(told))
-    else:
-        out.page(pages.balances_page(told))
-    codes = [code_of_error(each) for each in told.values() if isinstance(each, EngineError)]
-    return codes[0] if codes else OK
-
-
 def explain_refusals(campaign: str, common: Common) -> int:
     """Why the gateway refused texts of a campaign. Exit code 3 when it finds forbidden words in them."""
-    settings = _settings(common)
+    settings = read_settings(common)
 
     async def main() -> int:
         async with Gate.open(settings, common.account) as gate:
@@ -350,59 +225,6 @@ def explain_refusals(campaign: str, common: Common) -> int:
         return SOME_REFUSED if found is not None and (found.fixed or found.values or found.unclear) else OK
 
     return run_in_loop(main())
-
-
-def keywords(text: str, common: Common) -> int:
-    """What the gateway says about a text. Exit code 3 when it found forbidden words."""
-    settings = _settings(common)
-    asked = sys.stdin.read() if text == "-" else text
-
-    async def main() -> int:
-        async with Gate.open(settings, common.account) as gate:
-            answer = await gate.check_keywords(asked)
-        if common.json:
-            out.data({"verdict": answer.verdict.value, "message": answer.message})
-        else:
-            out.page(pages.keywords_line(answer.verdict.value, answer.message))
-        return OK if answer.verdict.value != "forbidden" else SOME_REFUSED
-
-    return run_in_loop(main())
-
-
-def _settings(common: Common, order: Order | None = None, *, warns: bool = False) -> Settings:
-    configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr)
-    pace = "pace" if common.account == "default" else f"accounts.{common.account}.pace"
-    overrides: dict[str, object] = {"journal.url": common.journal}
-    if order is not None:
-        overrides["batch.max_recipients"] = order.batch_size
-        overrides["message.kind"] = order.kind
-        overrides["message.checkcontent"] = order.checkcontent or None
-        overrides["radar.max_per_number"] = order.max_per_number
-        overrides[f"{pace}.requests_per_second"] = order.requests_per_second
-        overrides[f"{pace}.in_flight"] = order.in_flight
-    if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
-        load_settings(common.config, overrides={}).for_account(common.account)
-    settings = load_settings(common.config, overrides=overrides)
-    _log_to_file(settings, common)
-    for warning in settings.warnings if order is not None or warns else ():
-        out.tell(common, f"Note: {warning}\n")
-    return settings
-
-
-def _log_to_file(settings: Settings, common: Common) -> None:
-    log = settings.log
-    if not log.file:
-        return
-    file = LogFile(
-        path=Path(log.file),
-        level=logging.getLevelNamesMapping()[log.level.upper()],
-        max_bytes=max(1, round(log.max_mb * 1_000_000)),
-        keep=log.keep,
-    )
-    try:
-        configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr, file=file)
-    except OSError as error:
-        raise SettingsError(f"log.file: {log.file} cannot be opened: {error.strerror}") from error
 
 
 def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> SendOrder:
@@ -582,7 +404,7 @@ def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught
     if common.json:
         out.data(pages.summary_json(summary, account))
     elif not common.quiet:
-        words, journal = _same_journal(common), settings.journal_path
+        words, journal = same_journal(common), settings.journal_path
         out.page(pages.summary_page(summary, words=words, journal=journal, account=account))
     return code_of_summary(summary, signal=caught[0] if caught else None)
 
@@ -633,10 +455,3 @@ def _announcing(live: Live, common: Common) -> Live:
 
 def _is_lively(common: Common) -> bool:
     return sys.stderr.isatty() and not common.quiet and not common.json
-
-
-def _same_journal(common: Common) -> list[str]:
-    """The flags with which another command finds this journal and account."""
-    given = {"--config": common.config, "--journal": common.journal}
-    words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
-    return words if common.account == "default" else [*words, "--account", common.account]

@@ -7,21 +7,23 @@ import socket
 from typing import Any
 
 from engine.cli import out, pages
-from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
+from engine.cli.beginning import read_settings, same_journal
+from engine.cli.commands import _announcing, _is_lively, _stopping
 from engine.cli.exits import AGAIN, OK, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
 from engine.live import Live
+from engine.loop import run_in_loop
 from engine.queues import Address, Source, Terms, open_source
 from engine.queues.source import parse_address
 from engine.runs.consuming import Consumed, ConsumeOrder
-from engine.runtime import Engine, run_in_loop
+from engine.runtime import Engine
 from engine.settings import Settings
 
 
 def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: str) -> int:
     """Consume until a signal, a reason to pause, or, once, until the queue is empty."""
-    settings = _settings(common, order)
+    settings = read_settings(common, order)
     address, password = _found(settings, source)
     queue = _opened(settings, address, password)
     wanted = ConsumeOrder(
@@ -44,7 +46,7 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
         if common.json:
             out.data(_as_json(queue.name, done))
         elif not common.quiet:
-            out.page(_page(queue.name, done, _same_journal(common)))
+            out.page(_page(queue.name, done, same_journal(common)))
         return _code(done, caught)
 
     return run_in_loop(main())

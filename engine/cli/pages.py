@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from engine.cli.screening import screening_json, screening_lines
@@ -18,19 +18,21 @@ from engine.clock import wall_time
 from engine.dispatch.lane import ENOUGH_IN_FLIGHT
 from engine.dispatch.timetable import ends_words, moment_words
 from engine.errors import EngineError
-from engine.journal.port import AttemptRow, ToldReport, Trace
-from engine.ledger.audit import Finding
-from engine.ledger.reckoning import Reckoning
 from engine.ledger.summary import CampaignSummary, number
 from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
 from engine.orders.conduct import hours_of
-from engine.orders.pipeline import Listing
-from engine.orders.plans import Plan
 from engine.planning.wording import SameText
 from engine.reasons import BECAUSE
-from engine.runs.beside import Audited
-from engine.settings import AccountSettings
+
+if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
+    from engine.journal.port import AttemptRow, ToldReport, Trace
+    from engine.ledger.audit import Finding
+    from engine.ledger.reckoning import Reckoning
+    from engine.orders.pipeline import Listing
+    from engine.orders.plans import Plan
+    from engine.runs.auditing import Audited
+    from engine.settings import AccountSettings
 
 _LISTS_SHOWN, _CELL_SHOWN, _SPREAD_SHOWN = 8, 24, 6
 

@@ -13,13 +13,14 @@ from types import FrameType
 from typing import NoReturn
 
 from engine.cli import out, pages
-from engine.cli.commands import _settings
+from engine.cli.beginning import read_settings
 from engine.cli.exits import AGAIN, OK
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.gateway.profile import load_profile
 from engine.journal.port import OptOutSource
 from engine.ledger.summary import CampaignSummary
+from engine.loop import run_in_loop
 from engine.results.backup import back_up
 from engine.results.dead import Dead, dead_numbers
 from engine.results.export import Exported
@@ -31,8 +32,7 @@ from engine.results.page import Words, page
 from engine.results.report import Findings, Span, findings, over_time
 from engine.results.writers import form_of
 from engine.runs.beside import opt_out
-from engine.runs.beside import status as look
-from engine.runtime import run_in_loop
+from engine.runs.looking import status as look
 from engine.settings import Settings
 from engine.telemetry import mask
 
@@ -41,7 +41,7 @@ def export(
     campaign: str, output: Path, form: str | None, states: str | None, columns: str | None, common: Common
 ) -> int:
     """The list with its results."""
-    settings = _settings(common)
+    settings = read_settings(common)
     wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     gc.freeze()  # the libraries stay; looking through millions of short-lived rows took a quarter of the time
     gc.set_threshold(50_000, 20, 100)
@@ -83,7 +83,7 @@ def _json(found: Exported, output: Path) -> dict[str, object]:
 
 def report(campaign: str, html: Path | None, by: str | None, common: Common) -> int:
     """The report as a page of HTML, or on the terminal."""
-    settings = _settings(common)
+    settings = read_settings(common)
     summaries: list[CampaignSummary] = []
 
     async def main() -> int:
@@ -165,7 +165,7 @@ def _spans(spans: Sequence[Span]) -> list[Sequence[str]]:
 
 def backup(target: Path, common: Common) -> int:
     """A copy of the journal."""
-    settings = _settings(common)
+    settings = read_settings(common)
     with _ended_by_sigterm():
         size = back_up(settings.journal_path, target)
     if common.json:
@@ -177,7 +177,7 @@ def backup(target: Path, common: Common) -> int:
 
 def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
     """Numbers and texts of old campaigns go."""
-    settings = _settings(common)
+    settings = read_settings(common)
     now = datetime.now(UTC)
     before = now - age_of(older_than)
     found: list[Forgotten] = []
@@ -240,7 +240,7 @@ def _forgotten_json(found: Forgotten, before: datetime, *, done: bool) -> dict[s
 
 def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common) -> int:
     """Numbers a campaign found dead get no more messages."""
-    settings = _settings(common)
+    settings = read_settings(common)
     profile = load_profile(settings.for_account(common.account).profile)
     wanted = profile.dead_number_codes if codes is None else tuple(filter(None, codes.replace(" ", ",").split(",")))
     dead = dead_numbers(settings.journal_path, campaign, wanted)

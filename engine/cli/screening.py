@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli import out
 from engine.cli.asking import read_line
 from engine.cli.words import Common, Order
 from engine.errors import PlanError, SendRefused
-from engine.orders.keywords import Checked, Explained
-from engine.orders.plans import Plan
-from engine.orders.radar import Overlap
 from engine.planning.kinds import MARKETING, NOTICE
 from engine.planning.risks import Risk, risks
 from engine.planning.wording import SameText
-from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.orders.keywords import Checked, Explained
+    from engine.orders.plans import Plan
+    from engine.orders.radar import Overlap
+    from engine.settings import Settings
 
 _VALUES_SHOWN = 5
 AGAIN_HINT = "Many of them got nearly this text lately: where nobody can be asked, `send` wants --again as well.\n"

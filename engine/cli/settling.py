@@ -6,22 +6,24 @@ import getpass
 from typing import Any
 
 from engine.cli import out, pages
-from engine.cli.commands import _announcing, _is_lively, _same_journal, _settings, _stopping
+from engine.cli.beginning import read_settings, same_journal
+from engine.cli.commands import _announcing, _is_lively, _stopping
 from engine.cli.exits import OK, USAGE, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.journal.port import OpenDoubt
 from engine.live import Live
+from engine.loop import run_in_loop
 from engine.runs.beside import NOT_TAKEN, TAKEN, order_assumption
-from engine.runtime import Engine, run_in_loop
+from engine.runtime import Engine
 
 _SHOWN = 20
 
 
 def settle(campaign: str, common: Common) -> int:
     """Settle by evidence: reports, and the balance once it is quiet. Exit code 4 when doubts stay open."""
-    settings = _settings(common, warns=True)
+    settings = read_settings(common, warns=True)
     live = _announcing(Live(), common)
 
     async def main() -> int:
@@ -37,7 +39,7 @@ def settle(campaign: str, common: Common) -> int:
             out.data({**told, "doubts": [_doubt_json(doubt) for doubt in doubts]})
         elif not common.quiet:
             account = settings.account_of(summary.account)
-            page = pages.summary_page(summary, words=_same_journal(common), account=account)
+            page = pages.summary_page(summary, words=same_journal(common), account=account)
             out.page(page + _doubts_page(campaign, doubts))
         return code_of_summary(summary, signal=caught[0] if caught else None)
 
@@ -52,7 +54,7 @@ def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: 
         raise PlanError(f"--assume takes taken or not-taken, not {what!r}")
     if not reason.strip():
         raise PlanError("--assume wants a --reason: it is kept as the evidence, with your name")
-    settings = _settings(common)
+    settings = read_settings(common)
 
     async def main() -> int:
         word = await order_assumption(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from engine.intake.archives import Skipped
 from engine.intake.columns import placed
 from engine.intake.files import ListFile
-from engine.intake.numbers import Refusal, examine, normalise
 from engine.intake.reached import Hours, Lately, ReachedSet
 from engine.intake.reader import Texts, read, read_all
 from engine.intake.rejects import RejectsFile
 from engine.intake.screening import Screen, ScreeningList, gathered, screening_list
 from engine.intake.seen import Seen
 from engine.intake.sources import Inspected, inspect, inspect_all
+from engine.numbers import Refusal, examine, normalise
 
 __all__ = [
     "Hours",

@@ -16,8 +16,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from engine.errors import IntakeError, PlanError
-from engine.intake.numbers import examine
 from engine.language import _
+from engine.numbers import examine
 
 SAMPLE_ROWS = 400
 MOST_COLUMNS = 1_000  # a wider file is no list of people, and would cost a huge pattern

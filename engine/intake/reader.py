@@ -24,12 +24,12 @@ from engine.intake.columns import has_mobile
 from engine.intake.files import ListFile
 from engine.intake.given import Content
 from engine.intake.harmless import unharmed
-from engine.intake.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 from engine.intake.seen import Seen
 from engine.intake.sheets import Sheet
 from engine.language import N_, _
 from engine.lines import tagged, untagged
 from engine.model import Chunk, Excluded, Exclusion, Message
+from engine.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 
 _CHUNK_ROWS = 4_000  # at least, but for the last chunk; 20,000 no longer fit the cache and take a fifth longer
 _BLOCK_BYTES = 64 << 10  # for the same reason

@@ -24,12 +24,12 @@ from typing import Generic, Protocol, TypeVar
 from engine.clock import boottime
 from engine.dispatch.pool import Pool, PoolEnd, Settled
 from engine.errors import GatewayError, PlanError, QueueError
-from engine.intake.numbers import Refusal, examine
 from engine.journal.arrivals import Arrival, Arrived, LeftOutRow, NoticeOutcome, QueueJournal
 from engine.journal.port import CampaignRecord, Journal, OpenDoubt, SettlingJournal
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import CampaignState, Claim, Exclusion, Message, PauseReason
+from engine.numbers import Refusal, examine
 from engine.orders.plans import refuse_name
 from engine.planning.template import parsed
 from engine.planning.text import Frame

@@ -18,9 +18,9 @@ from engine.errors import PlanError
 from engine.gateway.profile import Profile, load_profile
 from engine.gateway.wire import CONTENT_TYPE, Credentials, SendForm
 from engine.intake import inspect
-from engine.intake.numbers import examine
 from engine.intake.originals import original_rows
 from engine.model import Message
+from engine.numbers import examine
 from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.wording import SameText, worded

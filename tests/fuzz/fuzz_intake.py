@@ -15,9 +15,9 @@ from pathlib import Path
 
 from engine.errors import IntakeError
 from engine.intake import ListFile, Seen, inspect_all
-from engine.intake.numbers import MOBILE
 from engine.intake.reader import _read
 from engine.intake.sheets import Sheet
+from engine.numbers import MOBILE
 from tests.intake.books import ods, xls, xlsx
 from tests.intake.lists import zipped
 from tests.numbers import mobiles

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from engine.errors import IntakeError
 from engine.intake import examine, inspect
-from engine.intake.numbers import Refusal
 from engine.intake.sheets import text_of
+from engine.numbers import Refusal
 from tests.intake.books import xlsx
 from tests.intake.lists import harvested, taken, written
 from tests.numbers import mobile, mobiles

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from engine.errors import BadRecipient
 from engine.intake import examine, normalise
-from engine.intake.numbers import MOBILE, Refusal
 from engine.model import Exclusion
+from engine.numbers import MOBILE, Refusal
 from tests.numbers import mobile, mobiles
 
 M = mobile()

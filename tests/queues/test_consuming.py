@@ -17,7 +17,7 @@ from engine.journal.port import OptOut, OptOutSource
 from engine.model import CampaignState, PauseReason
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
-from engine.runs import beside
+from engine.runs import looking
 from engine.runs.consuming import Judge
 from engine.runs.control import Order
 from engine.simulator import Simulator, SimulatorSettings
@@ -322,7 +322,7 @@ async def test_while_it_is_consumed_a_campaign_is_running_and_afterwards_finishe
         running = asyncio.create_task(room.consumed(engine, once=False))
         room.source.put(notice("a", ONE))
         await room.sim.wait_for_accepted(1)
-        summary = await beside.summary_of(engine.journal, today(), is_running=True)
+        summary = await looking.summary_of(engine.journal, today(), is_running=True)
         assert summary.state is CampaignState.RUNNING
         room.stop.gently.set()
         done = await running

@@ -18,7 +18,7 @@ from engine.live import Live
 from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind
 from engine.orders import plans
 from engine.orders.pipeline import Pipeline
-from engine.runs import beside
+from engine.runs import beside, looking
 from engine.simulator import Fault
 from tests.tracking.house import House, people, stops
 
@@ -26,7 +26,7 @@ from tests.tracking.house import House, people, stops
 async def summary(house: House, *, overdue_before: datetime | None = None) -> CampaignSummary:
     journal = await read_journal(house.folder / "xinshi.db")
     try:
-        return await beside.summary_of(journal, "spring", is_running=False, overdue_before=overdue_before)
+        return await looking.summary_of(journal, "spring", is_running=False, overdue_before=overdue_before)
     finally:
         await journal.close()
 
@@ -186,7 +186,7 @@ async def test_a_removed_opt_out_comes_back_only_with_a_new_wish(house: House) -
         await engine.track(stops(), once=True)
         ((body,),) = house.rows("SELECT body FROM poll WHERE kind = 'reply' AND records = 1")
     assert await beside.opt_in(settings, "default", [mobile]) == 1
-    assert await beside.opted_out(settings, "default") == []
+    assert await looking.opted_out(settings, "default") == []
     async with house.engine() as engine:
         with engine.journal._writer.begin() as connection:  # the same answer, read once more
             connection.exec_driver_sql("UPDATE poll SET applied_at = NULL, records = NULL WHERE body = ?", (body,))
@@ -194,7 +194,7 @@ async def test_a_removed_opt_out_comes_back_only_with_a_new_wish(house: House) -
         assert await engine.journal.opt_outs(engine.account_key) == []
         house.sim.plant_uplink(mobile, "TD")
         await engine.track(stops(), once=True)
-    assert [o.reason for o in await beside.opted_out(settings, "default")] == ["TD"]
+    assert [o.reason for o in await looking.opted_out(settings, "default")] == ["TD"]
 
 
 @pytest.mark.parametrize("house", [{"latency_s": 0.004}], indirect=True)
@@ -325,7 +325,7 @@ async def test_opt_outs_are_recorded_in_thousands_and_listed(house: House) -> No
         assert await beside.opt_out(settings, "default", numbers[:1_200], reason="", source=OptOutSource.IMPORT) == 0
         assert await beside.opt_in(settings, "default", numbers[:1_100]) == 1_100
         assert set((await engine.journal.opted_out(engine.account_key)).mobiles) == set(numbers[1_100:])
-    listed = await beside.opted_out(settings, "default")
+    listed = await looking.opted_out(settings, "default")
     assert [each.mobile for each in listed] == numbers[1_100:]
     assert {each.reason for each in listed} == {"list"}
 

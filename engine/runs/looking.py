@@ -1,0 +1,112 @@
+"""What can be seen in a journal from beside its owner."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engine.errors import BadRecipient, JournalBusy, PlanError, SettingsError
+from engine.journal.lock import is_held
+from engine.journal.opening import read_journal
+from engine.journal.port import OptOut, Trace
+from engine.journal.store import Reader
+from engine.ledger.points import add_up
+from engine.ledger.summary import CampaignSummary, summarise
+from engine.numbers import normalise
+from engine.runs.control import Order, asked
+from engine.settings import Settings
+
+
+def overdue_before(settings: Settings) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=settings.tracking.report_horizon_h)
+
+
+async def summary_of(
+    journal: Reader, name: str, *, is_running: bool, overdue_before: datetime | None = None
+) -> CampaignSummary:
+    """A campaign in figures. A report is no longer waited for when its message was accepted before `overdue_before`.
+
+    Raises PlanError when there is none of that name.
+    """
+    record = await journal.find_campaign(name=name)
+    if record is None:
+        names = ", ".join(known.name for known in await journal.campaigns()) or "none yet"
+        raise PlanError(f"there is no campaign named {name!r} in this journal; there are: {names}")
+    readings = await journal.readings(record.account, campaign_id=record.campaign_id)
+    points = add_up(readings, charged_since=await journal.charged_since_reading(record.account))
+    counts = await journal.counts(record.campaign_id)
+    delivery = await journal.delivery(record.campaign_id, overdue_before=overdue_before)
+    short = await journal.shortfall(record.campaign_id, overdue_before=overdue_before) if counts.shortfall else []
+    return summarise(record, counts, points, is_running=is_running, delivery=delivery, short=short)
+
+
+async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
+    """One campaign, or all of them, looked at from beside. Raises JournalError, PlanError, SettingsError."""
+    refuse_folder(settings.journal_path)
+    if not settings.journal_path.exists():
+        if name is None:
+            return []
+        raise PlanError(
+            f"there is no campaign named {name!r}: no journal at {settings.journal_path} yet (see --journal)"
+        )
+    journal = await read_journal(settings.journal_path)
+    try:
+        running = is_held(settings.journal_path)
+        names = [name] if name is not None else [record.name for record in await journal.campaigns()]
+        return [
+            await summary_of(journal, each, is_running=running, overdue_before=overdue_before(settings))
+            for each in names
+        ]
+    finally:
+        await journal.close()
+
+
+async def why(settings: Settings, number: str) -> list[Trace]:
+    """What the journal knows of one number, campaign by campaign; of a cell that is none, where it was left out.
+
+    Raises BadRecipient when it is no number and no such cell was left out, JournalError.
+    """
+    journal = await read_journal(settings.journal_path)
+    try:
+        try:
+            mobile = normalise(number)
+        except BadRecipient:
+            if left_out := await journal.traces("", [number]):
+                return left_out
+            raise
+        return await journal.traces(mobile, _spellings(number, mobile))
+    finally:
+        await journal.close()
+
+
+def _spellings(number: str, mobile: str) -> list[str]:
+    """How the number may stand in a cell that was left out."""
+    parts = (mobile[:3], mobile[3:7], mobile[7:])
+    plain = [mobile, " ".join(parts), "-".join(parts)]
+    return [number, *plain, *(f"+86{way}" for way in plain), *(f"+86 {way}" for way in plain), f"86{mobile}"]
+
+
+async def opted_out(settings: Settings, account_name: str) -> list[OptOut]:
+    """Everybody who has opted out. Raises JournalError, SettingsError."""
+    refuse_folder(settings.journal_path)
+    if not settings.journal_path.is_file():
+        return []
+    journal = await read_journal(settings.journal_path)
+    try:
+        return await journal.opt_outs(settings.for_account(account_name).account_key)
+    finally:
+        await journal.close()
+
+
+async def standing(settings: Settings, campaign: str) -> str:
+    """What the process that sends the campaign says of its pace now, in words; "" where none answers."""
+    try:
+        word = await asked(settings.journal_path, Order(verb="pace", campaign=campaign))
+    except JournalBusy:
+        return ""
+    return word.words if word is not None and word.done else ""
+
+
+def refuse_folder(journal: Path) -> None:
+    if journal.is_dir():
+        raise SettingsError(f"the journal {journal} is a folder; name a file in it: {journal / 'xinshi.db'}")
