@@ -94,6 +94,7 @@ from engine.tracking import Tally as TrackingTally
 
 Result = TypeVar("Result")
 PREPARED_MOST = 256  # texts ready to be sent
+_NO_BALANCE = "the gateway does not tell the balance, so no points can be kept"
 FRUITLESS_MOST = 3  # rounds of sending again what was not taken, in which nothing was accepted
 CATCH_UP_S = 1.0
 SMALL_POLL = 200  # reports asked for at once while doubts are open
@@ -359,9 +360,7 @@ class Engine:
             return PoolEnd(reason=PauseReason.CONFIGURATION, detail=too_large)
         spending = await self._spending(record.conduct, terms)
         if spending.keep and balance.remaining is None:
-            return PoolEnd(
-                reason=PauseReason.FLOOR, detail="the gateway does not tell the balance, so no points can be kept"
-            )
+            return PoolEnd(reason=PauseReason.FLOOR, detail=_NO_BALANCE)
         release = whole_release(left, balance, self.gate.profile, limit=terms.limit, spending=spending)
         if release is None:
             in_order = await self.journal.planned_sizes(record.campaign_id)
@@ -585,11 +584,18 @@ class Engine:
         if isinstance(balance, PoolEnd):
             self.herald.consumed(balance, live)
             return Consumed(end=balance, counted=Counted(), campaigns=[])
-        live.collector = Collector(opening=balance.remaining)
-        consumer = self._consumer(source, order, barred, balance, live)
+        timetable, keep = Timetable(hours_of(order.conduct), self._wall), keep_points(order.conduct, self.settings)
+        if keep and balance.remaining is None:
+            end = PoolEnd(reason=PauseReason.FLOOR, detail=_NO_BALANCE)
+            self.herald.consumed(end, live)
+            return Consumed(end=end, counted=Counted(), campaigns=[])
+        bounds = await self._bounds(timetable, keep, balance)
+        live.timetable, live.collector = timetable, Collector(opening=balance.remaining)
+        consumer = self._consumer(source, order, barred, balance, live, timetable)
 
         async def make_pool() -> Pool:
-            return await self._pool(0, False, live, barred, settler, supply=consumer, also=consumer.note_settled)
+            also = consumer.note_settled
+            return await self._pool(0, False, live, barred, settler, supply=consumer, also=also, bounds=bounds)
 
         try:
             await source.open()
@@ -608,7 +614,23 @@ class Engine:
             campaigns=[await summary_of(self.journal, name, is_running=False, overdue_before=before) for name in names],
         )
 
-    def _consumer(self, source: Source, order: ConsumeOrder, barred: Barred, balance: Balance, live: Live) -> Consumer:
+    async def _bounds(self, timetable: Timetable, keep: Decimal, balance: Balance) -> Bounds:
+        """What a queue must stay within at each submission."""
+        floor = None
+        if keep and balance.remaining is not None:
+            ratio = await price_ratio(self.journal, self.account_key)
+            floor = Floor(keep, balance=balance.remaining, ratio=ratio)
+        return Bounds(timetable, floor, price=self.gate.profile.price_per_segment)
+
+    def _consumer(
+        self,
+        source: Source,
+        order: ConsumeOrder,
+        barred: Barred,
+        balance: Balance,
+        live: Live,
+        timetable: Timetable,
+    ) -> Consumer:
         gate, most = self.gate, batch_size(self.gate)
         distinct = distinct_allowed(
             self.settings.batch.distinct_sizes,
@@ -628,6 +650,7 @@ class Engine:
             price=gate.profile.price_per_segment,
             sizes=batch_sizes(most, distinct=distinct),
             clock=self.clock,
+            timetable=timetable,
         )
 
     async def _consume(

@@ -377,6 +377,9 @@ class _Queue(_Section):
     )
     password: SecretStr | None = Field(default=None, min_length=1, repr=False, description=N_("not empty"))
     password_file: str = Field(default="", description=N_("the path of a file that only you may read"))
+    window: Annotated[tuple[Annotated[str, AfterValidator(_window)], ...], NoDecode, BeforeValidator(_windows)] = Field(
+        default=(), description=N_('a list such as ["08:30-12:00", "Mon-Fri 13:30-20:00"]')
+    )
 
 
 class _Journal(_Section):
@@ -494,6 +497,7 @@ class QueueSettings:
     name: str
     url: str
     password: SecretStr | None = field(repr=False)
+    window: tuple[str, ...] = ()  # in the zone of [hours]
 
     def reveal_password(self) -> str:
         """Give the password in clear, for the broker alone; "" where none is set."""
@@ -1004,7 +1008,7 @@ def _settings(document: _Document, path: Path | None, state_dir: Path) -> Settin
         canary=document.canary,
         log=document.log,
         queues={
-            name: QueueSettings(name=name, url=each.url, password=each.password)
+            name: QueueSettings(name=name, url=each.url, password=each.password, window=each.window)
             for name, each in document.queues.items()
         },
         journal_path=_journal_path(document.journal.url, state_dir),

@@ -156,7 +156,8 @@ def test_a_queue_has_its_password_from_a_variable_or_a_file(load: Load, tmp_path
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "secret").chmod(0o600)
     text = "[queues.a]\nurl = 'redis://me@h:1/s'\npassword_file = 'secret'\n[queues.b]\nurl = 'kafka://h/t'"
-    settings = load(text, XINSHI_QUEUES__B__PASSWORD="other")
+    settings = load(text + "\nwindow = ['08:30-20:00']", XINSHI_QUEUES__B__PASSWORD="other")
+    assert (settings.for_queue("a").window, settings.for_queue("b").window) == ((), ("08:30-20:00",))
     assert settings.for_queue("a").url == "redis://me@h:1/s"
     assert settings.for_queue("a").reveal_password() == SECRET
     assert settings.for_queue("b").reveal_password() == "other"
@@ -420,6 +421,7 @@ def test_an_unknown_variable_comes_with_the_nearest_name(load: Load, variable: s
         ("[queues.a]\nurl = 'redis://u:p@h/s'", "queues.a.url: must be an address like redis://host:port/stream"),
         ("[queues.a]\nurl = 'notices'", "queues.a.url"),
         ("[queues.a]", "queues.a: url is missing"),
+        ("[queues.a]\nurl = 'redis://h/s'\nwindow = ['night']", "queues.a.window"),
         (
             "[queues.a]\nurl = 'redis://h/s'\npassword = 'x'",
             "queues.a.password: a password does not belong in this file",

@@ -446,6 +446,9 @@ def consume(
     *,
     once: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     outcomes: str | None = None,
+    at: str | None = None,
+    window: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    keep_points: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     signature: str | None = None,
     opt_out: str | None = None,
     batch_size: int | None = None,
@@ -464,6 +467,13 @@ def consume(
         End when the queue is empty and everything is sent.
     outcomes
         The stream, queue or topic of the same broker in which somebody wants to know what became of everybody.
+    at
+        Send nothing before then: 2026-11-23 09:00, or 09:00 for the next time it is nine (China time).
+    window
+        Send only within these hours: 08:30-20:00, "Mon-Fri 08:30-12:00,13:30-20:00"; may be given several times; any: no hours.
+        By default those of [queues.NAME].
+    keep_points
+        Points that stay: end before the balance falls below.
     signature
         Your brand, as the gateway knows it.
     opt_out
@@ -478,6 +488,9 @@ def consume(
     from engine.cli import consuming
 
     order = Order(
+        at=at,
+        window=window,
+        keep_points=keep_points,
         signature=signature,
         opt_out=opt_out,
         batch_size=batch_size,

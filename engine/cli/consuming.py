@@ -12,8 +12,11 @@ from engine.cli.commands import _announcing, _is_lively, _stopping
 from engine.cli.exits import AGAIN, OK, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.words import Common, Order
+from engine.clock import wall_time
+from engine.journal.port import Conduct
 from engine.live import Live
 from engine.loop import run_in_loop
+from engine.orders.conduct import decided
 from engine.queues import Address, Source, Terms, open_source
 from engine.queues.source import parse_address
 from engine.runs.consuming import Consumed, ConsumeOrder
@@ -24,7 +27,8 @@ from engine.settings import Settings
 def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: str) -> int:
     """Consume until a signal, a reason to pause, or, once, until the queue is empty."""
     settings = read_settings(common, order)
-    address, password = _found(settings, source)
+    address, password, windows = _found(settings, source)
+    conduct = decided(order.wish(at=wall_time()), settings, Conduct(windows=windows, zone=settings.hours.timezone))
     queue = _opened(settings, address, password)
     wanted = ConsumeOrder(
         name=address.path[-1] if "://" in source else source,
@@ -35,6 +39,7 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
         once=once,
         signature=order.signature,
         opt_out=order.opt_out,
+        conduct=conduct,
     )
     live = _announcing(Live(), common)
 
@@ -52,12 +57,12 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
     return run_in_loop(main())
 
 
-def _found(settings: Settings, source: str) -> tuple[Address, str]:
-    """The address and the password, from the settings where `source` is a name there."""
+def _found(settings: Settings, source: str) -> tuple[Address, str, tuple[str, ...]]:
+    """The address, the password and the hours, from the settings where `source` is a name there."""
     if "://" in source:
-        return parse_address(source), ""
+        return parse_address(source), "", ()
     queue = settings.for_queue(source)
-    return parse_address(queue.url), queue.reveal_password()
+    return parse_address(queue.url), queue.reveal_password(), queue.window
 
 
 def _opened(settings: Settings, address: Address, password: str) -> Source:

@@ -330,9 +330,9 @@ class QueueLooks(ABC):
             )
             return list((await connection.execute(ids)).scalars())
 
-    async def waiting(self, queue_name: str, *, with_paused: bool = True) -> int:
-        """The recipients of a queue that are planned and not under way; also those of campaigns that are paused."""
-        not_sent = [CampaignState.CANCELLED.value] + ([] if with_paused else [CampaignState.PAUSED.value])
+    async def waiting(self, queue_name: str) -> int:
+        """The recipients of a queue that are planned and not under way, but for those of campaigns that are paused."""
+        not_sent = [CampaignState.CANCELLED.value, CampaignState.PAUSED.value]
         async with self._look() as connection:
             size = (
                 select(func.coalesce(func.sum(batch.c.size), 0))

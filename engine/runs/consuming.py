@@ -5,7 +5,9 @@
 
 A message is acknowledged when its batch is durable, and not before; a message id that the journal remembers is acknowledged and
 not sent again. So whoever dies, and whenever: the broker hands it over once more, and the journal knows whether it was there.
-While too many recipients wait, nothing is fetched, and the messages stay at the broker.
+While too many recipients wait, nothing is fetched, and the messages stay at the broker. What is planned in a campaign that somebody
+paused waits in the journal and takes nothing of that room: it holds up nobody else. Outside its hours nothing is sent, and all else
+goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -23,9 +25,10 @@ from typing import Generic, Protocol, TypeVar
 
 from engine.clock import boottime
 from engine.dispatch.pool import Pool, PoolEnd, Settled
+from engine.dispatch.timetable import Timetable
 from engine.errors import GatewayError, PlanError, QueueError
 from engine.journal.arrivals import Arrival, Arrived, LeftOutRow, NoticeOutcome, QueueJournal
-from engine.journal.port import CampaignRecord, Journal, OpenDoubt, SettlingJournal
+from engine.journal.port import CampaignRecord, Conduct, Journal, OpenDoubt, SettlingJournal
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import CampaignState, Claim, Exclusion, Message, PauseReason
@@ -58,7 +61,7 @@ class ConsumeOrder:
     """How a queue is consumed.
 
     `name` is what campaigns of a queue and day begin with. `backlog`: recipients that may wait to be sent before fetching pauses.
-    `idle_s`: after so long without a sign the broker may give what we hold to somebody else.
+    `conduct`: its hours, and the points that are to stay. `idle_s`: after so long without a sign the broker may give what we hold to somebody else.
     `outcomes`: the stream, queue or topic in which somebody wants to know; "" none. `once`: end when the queue is empty.
     """
 
@@ -70,6 +73,7 @@ class ConsumeOrder:
     once: bool = False
     signature: str | None = None
     opt_out: str | None = None
+    conduct: Conduct = field(default_factory=Conduct)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -195,10 +199,12 @@ class Consumer:
         price: Decimal,
         sizes: Iterator[int],
         clock: Callable[[], datetime],
+        timetable: Timetable,
     ) -> None:
         """`sizes`: recipients in one request, for one after the other; `price` in points for a segment."""
         self._source, self._journal, self._judge, self._order, self._live = source, journal, judge, order, live
         self._account, self._profile, self._price, self._clock = account, profile, price, clock
+        self._timetable = timetable
         self._passing = boottime
         self.counted = Counted()
         self.campaigns: dict[int, str] = {}  # that are sent now, and their names
@@ -429,27 +435,32 @@ class Consumer:
         """A campaign of an earlier run, as far as something of it is left."""
         if record.stored_state is CampaignState.CANCELLED:
             return
-        is_paused = PauseReason.OPERATOR in record.reasons
         is_left = await self._journal.planned_sizes(record.campaign_id) or await self._journal.open_doubts(
             self._account, campaign_id=record.campaign_id
         )
         if is_left or record.name == self._judge.campaign_of_today:
-            await self._begin(record.campaign_id, record.name, is_paused=is_paused)
+            await self._begin(record.campaign_id, record.name)
 
-    async def _begin(self, campaign_id: int, name: str, *, is_paused: bool = False) -> None:
+    async def _begin(self, campaign_id: int, name: str) -> None:
         """Send what is planned in it from now on. The balance is read first, so that its points add up."""
         assert self._settler is not None
         try:
             await self._settler.read(campaign_id)
         except GatewayError as error:
             logger.warning("the opening balance could not be read", extra={"problem": str(error)})
-        if not is_paused:
+        if not await self._is_paused(name):
             await self._journal.set_campaign_state(campaign_id, CampaignState.RUNNING)
         if name == self._judge.campaign_of_today:  # what is left of yesterday's goes on; nothing new comes to it
             for other, other_name in list(self.campaigns.items()):
-                if other_name.startswith(self._order.name) and other_name != name:
+                is_older = other_name.startswith(self._order.name) and other_name != name
+                if is_older and not await self._is_paused(other_name):
                     await self._journal.set_campaign_state(other, CampaignState.PLANNED)
         self.campaigns[campaign_id] = name
+
+    async def _is_paused(self, name: str) -> bool:
+        """Whether somebody paused it, and nobody has resumed it since."""
+        record = await self._journal.find_campaign(name=name)
+        return record is not None and PauseReason.OPERATOR in record.reasons
 
     async def _leave(self, end: PoolEnd) -> None:
         state = CampaignState.RUNNING if end.reason is None else CampaignState.PAUSED
@@ -462,13 +473,14 @@ class Consumer:
 
     async def _send(self, make_pool: Callable[[], Awaitable[Pool]], settler: Settler, stop: Stop) -> PoolEnd:
         while True:
+            await self._until_open(stop)
             self.pool = await make_pool()
             try:
                 end = await self.pool.run(stop=stop.gently, stop_now=stop.now)
             finally:
                 self.pool = None
             await self._end_cancelled()
-            if end.reason is PauseReason.OPERATOR:
+            if end.reason in (PauseReason.OPERATOR, PauseReason.WINDOW):
                 continue
             if end.reason is not None:
                 return end
@@ -479,8 +491,20 @@ class Consumer:
             if not await self._may_send():
                 return end
 
+    async def _until_open(self, stop: Stop) -> None:
+        """Wait for its hours, as long as something may have to be sent then. Messages are taken in meanwhile."""
+        before, told = self._live.phase, ""
+        while not self._timetable.is_open and not stop.gently.is_set():
+            if self._is_drained and not await self._may_send():
+                break
+            if (words := self._timetable.words()) != told:
+                self._live.notice(f"{self._source.name} {words}")
+                self._live.phase = told = words
+            await _rung(stop.gently, min(LOOK_AGAIN_S, self._timetable.waits_s))
+        self._live.phase = before
+
     async def _may_send(self) -> bool:
-        return await self._journal.waiting(self._source.name, with_paused=False) > 0
+        return await self._journal.waiting(self._source.name) > 0
 
     async def _end_cancelled(self) -> None:
         """What the pool gave back of a campaign that was cancelled meanwhile is cancelled too."""

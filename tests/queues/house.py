@@ -9,7 +9,7 @@ import random
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,7 +84,9 @@ class House:
         """The producer is not sure and sends them once more, under the same ids. Nobody is to get anything for it."""
         await self.broker.produce(self.queue, [json.dumps(message).encode() for message in messages])
 
-    async def start(self, *words: str, crash: str | None = None) -> asyncio.subprocess.Process:
+    async def start(
+        self, *words: str, crash: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
         """Begin a command and return at once. `crash`: where it is killed, see engine/crashing.py."""
         armed = {} if crash is None else {"_XINSHI_CRASH": crash}
         return await asyncio.create_subprocess_exec(
@@ -95,7 +97,13 @@ class House:
             "--config",
             str(self.folder / "xinshi.toml"),
             "--json",
-            env={**os.environ, "XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), **armed},
+            env={
+                **os.environ,
+                "XINSHI_ACCOUNT__PASSWORD": "demo",
+                "XDG_STATE_HOME": str(self.folder),
+                **armed,
+                **(environ or {}),
+            },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -106,9 +114,11 @@ class House:
         """Where messages go that name none."""
         return f"notices-{datetime.now().astimezone():%Y-%m-%d}"
 
-    async def consume(self, *words: str, crash: str | None = None) -> asyncio.subprocess.Process:
+    async def consume(
+        self, *words: str, crash: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> asyncio.subprocess.Process:
         """Begin to consume the queue."""
-        return await self.start("consume", "notices", *words, crash=crash)
+        return await self.start("consume", "notices", *words, crash=crash, environ=environ)
 
     async def drain(self, *words: str) -> Ended:
         """Consume until the queue is empty and no doubt is open, however often that takes."""
@@ -139,6 +149,14 @@ class House:
             end = await ended(await self.start("settle", self.campaign, *asked))
             assert end.code == 0, end.errors
             self.by_hand += 1
+
+    def planned(self) -> int:
+        """The recipients that wait in the journal; 0 as long as there is none."""
+        try:
+            ((found,),) = self.rows("SELECT coalesce(sum(size), 0) FROM batch WHERE state IN ('planned', 'claimed')")
+        except sqlite3.OperationalError:
+            return 0
+        return int(found)
 
     def rows(self, query: str) -> list[Any]:
         """What the journal holds."""

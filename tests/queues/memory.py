@@ -8,10 +8,13 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from engine.clock import wall_time
 from engine.errors import QueueError
+from engine.journal.port import Conduct
 from engine.live import Live, Stop
 from engine.queues import Delivery
 from engine.runs.consuming import Consumed, ConsumeOrder
@@ -19,6 +22,8 @@ from engine.runtime import Engine
 from engine.settings import load_settings
 from engine.simulator import Simulator
 from tests.queues.house import SETTINGS
+
+AT_ANY_TIME = Conduct()
 
 
 class Memory:
@@ -95,12 +100,12 @@ class Room:
         self.stop = Stop(gently=asyncio.Event(), now=asyncio.Event())
 
     @asynccontextmanager
-    async def engine(self, **keys: object) -> AsyncIterator[Engine]:
+    async def engine(self, wall: Callable[[], datetime] = wall_time, **keys: object) -> AsyncIterator[Engine]:
         """The engine, opened as a command opens it."""
         config = self.folder / "xinshi.toml"
         config.write_text(SETTINGS.format(url=self.sim.url, queue="memory://here/notices"), encoding="utf-8")
         environ = {"XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), "HOME": str(self.folder)}
-        async with Engine.open(load_settings(config, overrides=keys, environ=environ), "default") as engine:
+        async with Engine.open(load_settings(config, overrides=keys, environ=environ), "default", wall=wall) as engine:
             yield engine
 
     async def consume(self, *, once: bool = True, outcomes: str = "", **keys: object) -> Consumed:
@@ -109,10 +114,19 @@ class Room:
             return await self.consumed(engine, once=once, outcomes=outcomes)
 
     async def consumed(
-        self, engine: Engine, *, once: bool = True, outcomes: str = "", backlog: int = 10_000, linger_s: float = 0.02
+        self,
+        engine: Engine,
+        *,
+        once: bool = True,
+        outcomes: str = "",
+        backlog: int = 10_000,
+        linger_s: float = 0.02,
+        conduct: Conduct = AT_ANY_TIME,
     ) -> Consumed:
         """The same with an engine that is open."""
-        order = ConsumeOrder(name="notices", linger_s=linger_s, backlog=backlog, outcomes=outcomes, once=once)
+        order = ConsumeOrder(
+            name="notices", linger_s=linger_s, backlog=backlog, outcomes=outcomes, once=once, conduct=conduct
+        )
         return await engine.consume(self.source, order, live=Live(), stop=self.stop)
 
     def rows(self, query: str) -> list[Any]:
@@ -123,3 +137,8 @@ class Room:
     def given(self, mobile: str) -> list[str | None]:
         """The texts a number was sent, without the signature."""
         return [text and text.removeprefix("【测试】") for text in self.sim.told(mobile)]
+
+    def planned(self) -> int:
+        """The recipients that wait in the journal."""
+        ((found,),) = self.rows("SELECT coalesce(sum(size), 0) FROM batch WHERE state IN ('planned', 'claimed')")
+        return int(found)

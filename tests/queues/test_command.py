@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from engine.simulator import Simulator, SimulatorSettings
+from tests.cli.desk import during, until
+from tests.cli.test_hours import clock_at
 from tests.laws.house import ended
 from tests.numbers import mobile, mobiles
 from tests.queues.brokers import Broker, free_port
@@ -98,3 +100,65 @@ async def test_what_a_consumer_left_planned_run_can_send(tmp_path: Path, valkey:
         assert end.code == 0, end.errors
         assert (await ended(await house.consume("--once"))).status["messages"]["taken"] == 0
         assert (house.told().twice, house.told().lost) == (0, 0)
+
+
+async def test_the_hours_of_a_queue_hold_unless_the_command_says_otherwise(
+    tmp_path: Path, valkey: Broker, queue: str
+) -> None:
+    night = clock_at(3, 0, 0)
+    async with Simulator(SimulatorSettings(seed=1)) as sim:
+        house = House(tmp_path, valkey, sim, queue=queue, more='window = ["08:30-20:00"]\n')
+        await house.produce([{"id": f"n{at}", "mobile": each, "text": "您好"} for at, each in enumerate(mobiles(9))])
+        waiting = await house.consume("--once", environ=night)
+        await during(waiting, until(lambda: house.planned() == 9))
+        waiting.terminate()
+        stopped = await ended(waiting)
+        assert (stopped.code, sim.truth(detail=False)["requests"]) == (143, 0), stopped
+        assert "waits until 08:30" in stopped.errors
+        assert await valkey.unacknowledged(queue) == 0  # they are in the journal
+        end = await ended(await house.consume("--once", "--window", "any", environ=night))
+        assert end.code == 0, end.errors
+        assert (house.told().twice, house.told().lost) == (0, 0)
+
+
+@pytest.mark.parametrize("words", [("--window", "8-20"), ("--at", "soon"), ("--keep-points", "-1")])
+async def test_hours_and_points_that_are_none_are_refused(house: House, words: tuple[str, ...]) -> None:
+    end = await ended(await house.consume(*words))
+    assert (end.code, end.output) == (2, "")
+    assert words[0] in end.errors
+
+
+async def test_points_that_are_to_stay_end_it(tmp_path: Path, valkey: Broker, queue: str) -> None:
+    async with Simulator(SimulatorSettings(seed=1, points=100)) as sim:
+        house = House(tmp_path, valkey, sim, queue=queue)
+        made = [{"id": f"n{at}", "mobile": each, "text": f"您好{at}"} for at, each in enumerate(mobiles(9))]
+        await house.produce(made)
+        end = await ended(await house.consume("--once", "--keep-points", "95"))
+        assert (end.code, end.status["reason"], sim.truth(detail=False)["charges"]) == (75, "floor", 5)
+        assert (await ended(await house.consume("--once"))).code == 0
+        assert (house.told().twice, house.told().lost) == (0, 0)
+
+
+async def test_a_paused_campaign_larger_than_the_backlog_holds_up_nobody_at_a_real_broker(
+    tmp_path: Path, valkey: Broker, queue: str
+) -> None:
+    first, other, *many = mobiles(62)
+    async with Simulator(SimulatorSettings(seed=1)) as sim:
+        house = House(tmp_path, valkey, sim, queue=queue)
+        await house.produce([{"id": "a", "mobile": first, "text": "您好", "campaign": "spring"}])
+        consumer = await house.consume(environ={"XINSHI_CONSUME__BACKLOG": "10"})
+        await during(consumer, sim.wait_for_accepted(1))
+        paused = await ended(await house.start("pause", "spring"))
+        assert paused.code == 0, paused.errors
+        spring = [
+            {"id": f"n{at}", "mobile": each, "text": "您好", "campaign": "spring"} for at, each in enumerate(many)
+        ]
+        await house.produce([*spring, {"id": "b", "mobile": other, "text": "您好"}])
+        await during(consumer, sim.wait_for_accepted(2))
+        assert (sim.told(other), sim.told(many[0])) == (["【测试】您好"], [])
+        assert (await ended(await house.start("resume", "spring"))).code == 0
+        await during(consumer, sim.wait_for_accepted(62))
+        consumer.terminate()
+        assert (await ended(consumer)).code == 143
+        assert (house.told().twice, house.told().lost) == (0, 0)
+        assert await valkey.unacknowledged(queue) == 0

@@ -6,14 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.clock import boottime
+from engine.dispatch.hours import CHINA
 from engine.errors import QueueError
-from engine.journal.port import OptOut, OptOutSource
+from engine.journal.port import Conduct, OptOut, OptOutSource
 from engine.model import CampaignState, PauseReason
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
@@ -297,6 +299,134 @@ async def test_a_campaign_that_is_paused_waits_and_goes_on_when_it_is_resumed(ro
         room.stop.gently.set()
         await running
     assert room.given(TWO) == ["您好"]
+
+
+async def test_a_paused_campaign_larger_than_the_backlog_holds_up_nobody_else(room: Room) -> None:
+    async with room.engine() as engine:
+        running = asyncio.create_task(room.consumed(engine, once=False, backlog=10))
+        room.source.put(notice("a", ONE, campaign="spring"))
+        await room.sim.wait_for_accepted(1)
+        await engine._on_order(Order(verb="pause", campaign="spring"))
+        many = mobiles(60, seed=6)
+        room.source.put(*(notice(f"n{at}", mobile, campaign="spring") for at, mobile in enumerate(many)))
+        room.source.put(notice("b", TWO), notice("c", THREE, campaign="autumn"))
+        await room.sim.wait_for_accepted(3)
+        assert (room.given(TWO), room.given(THREE)) == (["您好"], ["您好"])
+        assert not any(map(room.given, many))
+        await engine._on_order(Order(verb="resume", campaign="spring"))
+        await room.sim.wait_for_accepted(63)
+        room.stop.gently.set()
+        await running
+    assert room.sim.truth()["twice"] == 0
+
+
+@pytest.mark.parametrize("name", ["spring", ""])
+async def test_a_pause_outlives_the_process_and_a_new_message(room: Room, name: str) -> None:
+    more = {"campaign": name} if name else {}
+    async with room.engine() as engine:
+        room.source.put(notice("a", ONE, **more))
+        await room.consumed(engine)
+        await engine._on_order(Order(verb="pause", campaign=name or today()))
+    room.source.put(notice("b", TWO, **more), notice("c", THREE, campaign="autumn"))
+    done = await room.consume()
+    assert (done.end.reason, room.given(TWO), room.given(THREE)) == (None, [], ["您好"])
+    assert room.source.handed == {}
+    async with room.engine() as engine:
+        await engine._on_order(Order(verb="resume", campaign=name or today()))
+        await room.consumed(engine)
+    assert room.given(TWO) == ["您好"]
+
+
+# ── hours and points ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+OFFICE = Conduct(windows=("08:30-20:00",), zone="Asia/Shanghai")
+
+
+class Wall:
+    """The clock on the wall, which a test sets: that time of a day in China."""
+
+    def __init__(self, hour: int, minute: int = 0) -> None:
+        self.set(hour, minute)
+
+    def set(self, hour: int, minute: int = 0, *, day: int = 2) -> None:
+        self.now = datetime(2026, 3, day, hour, minute, tzinfo=CHINA)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+async def test_outside_its_hours_messages_are_taken_in_up_to_the_backlog_and_nothing_leaves(room: Room) -> None:
+    wall, people = Wall(7), mobiles(60, seed=7)
+    async with room.engine(wall) as engine:
+        room.source.put(*(notice(f"n{at}", mobile) for at, mobile in enumerate(people)))
+        running = asyncio.create_task(room.consumed(engine, backlog=20, conduct=OFFICE))
+        while room.planned() < 20:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # what does not happen rings no bell
+        assert room.sim.truth()["requests"] == 0
+        assert len(room.source.waiting) == 40
+        wall.set(8, 30)
+        done = await running
+    assert (done.end.reason, room.sim.truth()["accepted_numbers"], room.sim.truth()["twice"]) == (None, 60, 0)
+
+
+async def test_when_its_hours_end_it_waits_for_the_next_morning(room: Room) -> None:
+    wall = Wall(19, 59)
+    async with room.engine(wall) as engine:
+        running = asyncio.create_task(room.consumed(engine, once=False, conduct=OFFICE))
+        room.source.put(notice("a", ONE))
+        await room.sim.wait_for_accepted(1)
+        wall.set(20)
+        room.source.put(notice("b", TWO))
+        while room.planned() < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert room.given(TWO) == []
+        wall.set(8, 30, day=3)
+        await room.sim.wait_for_accepted(2)
+        room.stop.gently.set()
+        done = await running
+    assert (done.end.reason, room.given(TWO)) == (PauseReason.STOPPED, ["您好"])
+
+
+async def test_it_begins_at_its_time_and_an_empty_queue_is_not_waited_with(room: Room) -> None:
+    wall = Wall(7)
+    later = Conduct(not_before=datetime(2026, 3, 2, 9, tzinfo=CHINA))
+    async with room.engine(wall) as engine:
+        done = await room.consumed(engine, conduct=later)
+        assert (done.end.reason, done.counted.taken) == (None, 0)
+        room.source.put(notice("a", ONE))
+        running = asyncio.create_task(room.consumed(engine, conduct=later))
+        while room.planned() < 1:
+            await asyncio.sleep(0.01)
+        assert room.given(ONE) == []
+        wall.set(9)
+        await running
+    assert room.given(ONE) == ["您好"]
+
+
+async def test_a_stop_ends_the_waiting_and_what_was_taken_in_stays_planned(room: Room) -> None:
+    async with room.engine(Wall(7)) as engine:
+        room.source.put(notice("a", ONE))
+        running = asyncio.create_task(room.consumed(engine, once=False, conduct=OFFICE))
+        while room.planned() < 1:
+            await asyncio.sleep(0.01)
+        room.stop.gently.set()
+        done = await running
+    assert (done.end.reason, room.planned(), room.sim.truth()["requests"]) == (PauseReason.STOPPED, 1, 0)
+
+
+async def test_the_points_that_are_to_stay_do(room: Room) -> None:
+    opening = int(str(room.sim.truth()["balance"]))
+    people = mobiles(30, seed=8)
+    room.source.put(*(notice(f"n{at}", mobile, text=f"{at}") for at, mobile in enumerate(people)))
+    async with room.engine() as engine:
+        done = await room.consumed(engine, conduct=Conduct(keep_points=Decimal(opening - 12)))
+    assert done.end.reason is PauseReason.FLOOR
+    assert "are to stay" in done.end.detail
+    assert room.sim.truth()["charges"] == 12
+    again = await room.consume()
+    assert (again.end.reason, room.sim.truth()["accepted_numbers"], room.sim.truth()["twice"]) == (None, 30, 0)
 
 
 async def test_a_campaign_that_is_cancelled_takes_no_more_and_sends_no_more(room: Room) -> None:
