@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-laws test-others soak kill-table catalogue bench lock clean
+.PHONY: demo test test-commands test-laws test-results test-rest soak kill-table catalogue bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
@@ -17,14 +17,24 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-laws test-others
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-commands test-laws test-results test-rest
 
-# Two halves at once: the first is mostly other processes.
+# Two at once, the long ones first, so that both cores are busy to the end. The first three are mostly other processes:
+# those must find the engine compiled, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/pytest -p no:cacheprovider
+
+test-commands: .venv/installed-test
+	$(PYTEST) tests/cli
+
 test-laws: .venv/installed-test
-	$(BIN)/pytest tests/laws -p no:cacheprovider
+	$(PYTEST) tests/laws tests/runs
 
-test-others: .venv/installed-test brokers
-	$(BIN)/pytest --ignore tests/laws
+test-results: .venv/installed-test brokers
+	$(PYTEST) tests/results tests/queues tests/tracking
+
+test-rest: .venv/installed-test
+	$(PYTEST) $(addprefix --ignore tests/,cli laws runs results queues tracking)
 
 soak: .venv/installed-test
 	$(BIN)/python -m tests.laws.soak

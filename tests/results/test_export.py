@@ -6,6 +6,7 @@ import asyncio
 import csv
 import gzip
 import io
+import os
 import re
 import signal
 import sqlite3
@@ -336,8 +337,9 @@ async def test_an_export_that_is_ended_leaves_no_half_file(desk: Desk, number: i
     (desk.folder / "out.csv").write_text("the last export")
     there = sorted(path.name for path in desk.folder.iterdir())
     process = await desk.start("export", "spring", "--output", "out.csv")
-    await until(lambda: process.returncode is not None or _writes(process.pid, desk.folder))
+    await until(lambda: process.returncode is not None or _is_held_while_it_writes(process.pid, desk.folder))
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     await ended(process)
     assert process.returncode in (-number, 128 + number)
     assert (desk.folder / "out.csv").read_text() == "the last export"
@@ -354,6 +356,14 @@ def _grow(desk: Desk, numbers: list[str]) -> None:
                 "VALUES (1, ?, 1, ?, 'cancelled', 0, ?, ?, 0)",
                 (seq, len(some), ",".join(some), f"{begin + 2}-{begin + 1 + len(some)}"),
             )
+
+
+def _is_held_while_it_writes(pid: int, folder: Path) -> bool:
+    """Hold a process and look; it goes on unless it was writing, so that it cannot end between the look and what follows."""
+    os.kill(pid, signal.SIGSTOP)
+    if not (found := _writes(pid, folder)):
+        os.kill(pid, signal.SIGCONT)
+    return found
 
 
 def _writes(pid: int, folder: Path) -> bool:
