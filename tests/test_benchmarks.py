@@ -97,7 +97,7 @@ def test_a_picture_is_xml_with_title_axes_and_every_name() -> None:
 
 def test_every_benchmark_says_what_it_measures() -> None:
     assert list(SUITE) == [
-        "bulk", "personal", "latency", "pace", "memory", "resume", "track", "start", "planning"
+        "bulk", "personal", "latency", "pace", "memory", "resume", "track", "start", "planning", "radar"
     ]  # fmt: skip
     for module in SUITE.values():
         assert module.SAYS.endswith(".")

@@ -11,6 +11,7 @@ from benchmarks.suite import (
     pace,
     personal,
     planning,
+    radar,
     resume,
     start,
     track,
@@ -18,5 +19,5 @@ from benchmarks.suite import (
 
 SUITE: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (bulk, personal, latency, pace, memory, resume, track, start, planning)
+    for module in (bulk, personal, latency, pace, memory, resume, track, start, planning, radar)
 }
