@@ -28,7 +28,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.errors import JournalError
@@ -132,7 +132,7 @@ def _add_report() -> Bulk:
     Delivered beats undelivered beats what is not final; then the earlier one; the rest of the order only must be fixed.
     """
     # PostgreSQL's form of "insert or update" compiles on both databases.
-    upsert = postgresql.insert(report)
+    upsert = sqlite.insert(report)
     new, names = upsert.excluded, [column.name for column in report.columns]
     changed = {name: new[name] for name in names if name not in ("account", "task_id", "mobile")}
     better = tuple_(*_order(new)) < tuple_(*_order(report.c))
@@ -230,7 +230,7 @@ def _reply_row(account: str, poll_id: int, digest: str, line: ReplyLine) -> dict
 
 
 def _add_opt_out() -> Bulk:
-    upsert = postgresql.insert(opt_out)
+    upsert = sqlite.insert(opt_out)
     names = ["account", "mobile", "seq", "at", "reason", "source"]
     changed: dict[str, Any] = {name: upsert.excluded[name] for name in ("seq", "at", "reason", "source")}
     changed |= {"removed_at": null(), "removed_because": literal_column("''")}

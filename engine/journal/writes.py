@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
 from engine.clock import SteadyClock
@@ -602,7 +602,7 @@ def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id:
         "booted_at": clock.booted_at,
     }
     # PostgreSQL's form of "insert or update" compiles on both databases.
-    upsert = postgresql.insert(owner).values(row)
+    upsert = sqlite.insert(owner).values(row)
     connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
     unseen = (connection.execute(select(campaign.c.id).where(campaign.c.state == "planning"))).scalars().all()
     if unseen:
