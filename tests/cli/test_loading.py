@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.cli.desk import Desk
+from tests.numbers import mobile
 
 LIBRARIES = {"aiohttp", "alembic", "lxml", "pydantic", "pydantic_settings", "python_calamine", "rich", "sqlalchemy"}
 SENDING = {
@@ -46,7 +47,7 @@ async def test_the_words_of_the_commands_load_nothing_but_themselves(desk: Desk)
 
 @pytest.mark.parametrize(
     "words",
-    [("status",), ("status", "spring"), ("why", "13800138000"), ("audit", "spring"), ("optouts", "list")],
+    [("status",), ("status", "spring"), ("why", mobile()), ("audit", "spring"), ("optouts", "list")],
     ids=" ".join,
 )
 async def test_who_only_looks_loads_nothing_that_sends(desk: Desk, words: tuple[str, ...]) -> None:
