@@ -522,7 +522,19 @@ def _unexplained_line(summary: CampaignSummary) -> Line:
         for each in summary.intervals
     )
     why = "; batches in doubt may be the cause" if summary.recipients["in_doubt"] else ""
-    return ("unexplained", summary.unexplained, f"{where}{why}")
+    return ("unexplained", summary.unexplained, f"{where}{why}{_price_seen(summary)}")
+
+
+def _price_seen(summary: CampaignSummary) -> str:
+    """That the price in the profile is likely wrong, how much of the missing points that makes up, and what to change."""
+    ratio, beyond = summary.price_ratio, summary.undercounted
+    if ratio is None or beyond is None:
+        return ""
+    return (
+        f"; the last answers show {_points(ratio)} points charged for each that the profile {summary.profile!r} expects, which would "
+        f"make {_points(summary.charged + beyond)} charged here and {_points(beyond)} of what is missing: price_per_segment there is "
+        "likely wrong"
+    )
 
 
 def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import pairwise
 
@@ -39,6 +40,14 @@ class SeenPrice:
         if self._unseen >= self._look_at:
             self._ratio, self._unseen = _agreed(sorted(self._drops, reverse=True)), 0
         return self._ratio
+
+
+def ratio_of(drops: Iterable[tuple[Decimal, Decimal]]) -> Decimal | None:
+    """Points really charged for a point expected, by what answers were expected to cost and what they left; None: too few tell."""
+    seen = SeenPrice()
+    for charge, remaining in drops:
+        seen.note(charge, remaining)
+    return seen.ratio
 
 
 def _agreed(falling: list[tuple[Decimal, Decimal]]) -> Decimal | None:

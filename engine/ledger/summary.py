@@ -44,6 +44,14 @@ class CampaignSummary:
     created_at: datetime
     forgotten_at: datetime | None = None
     account: str = ""  # the key of its login
+    profile: str = ""
+    # Points that answers show for one expected, where points are missing and the answers agree on something else than 1.
+    price_ratio: Decimal | None = None
+
+    @property
+    def undercounted(self) -> Decimal | None:
+        """What the campaign was charged beyond `charged`, if every segment cost what the last answers show; None: as expected."""
+        return None if self.price_ratio is None else self.charged * (self.price_ratio - 1)
 
     @property
     def adds_up(self) -> bool:
@@ -78,6 +86,7 @@ class CampaignSummary:
                 "charged": number(self.charged),
                 "remaining": number(self.remaining),
                 "unexplained": number(self.unexplained),
+                **({"likely_price_ratio": number(self.price_ratio)} if self.price_ratio is not None else {}),
             },
             **({"forgotten": self.forgotten_at.isoformat()} if self.forgotten_at else {}),
         }
@@ -98,6 +107,7 @@ def summarise(
     is_running: bool,
     delivery: Delivery = _NOTHING_REPORTED,
     short: Sequence[ShortBatch] = (),
+    price_ratio: Decimal | None = None,
 ) -> CampaignSummary:
     """Put a campaign's figures together. `is_running`: a process owns the journal at this moment."""
     state, reasons = _state(record, counts, is_running)
@@ -125,6 +135,8 @@ def summarise(
         created_at=record.created_at,
         forgotten_at=record.forgotten_at,
         account=record.account,
+        profile=record.profile,
+        price_ratio=None if price_ratio == 1 else price_ratio,
     )
 
 

@@ -37,7 +37,7 @@ from engine.journal.port import (
 from engine.journal.store import Reader, SqlJournal
 from engine.language import _
 from engine.ledger.points import ZERO
-from engine.ledger.price import KEPT, SeenPrice
+from engine.ledger.price import KEPT, ratio_of
 from engine.live import Live
 from engine.model import Balance, CampaignState, Message
 from engine.orders.conduct import Wish, decided, keep_points, signed
@@ -402,10 +402,7 @@ async def addition(journal: Reader | None, name: str, gate: Gate) -> Addition:
 
 async def price_ratio(journal: Reader, account: str) -> Decimal | None:
     """Points the gateway charged lately for one that was expected; None: too few answers tell."""
-    seen = SeenPrice()
-    for drop in await journal.last_drops(account, limit=KEPT):
-        seen.note(drop.charge, drop.remaining)
-    return seen.ratio
+    return ratio_of((each.charge, each.remaining) for each in await journal.last_drops(account, limit=KEPT))
 
 
 async def _reserved(journal: Reader, gate: Gate, ratio: Decimal | None, mine: str) -> tuple[tuple[str, Decimal], ...]:

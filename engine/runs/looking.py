@@ -11,6 +11,7 @@ from engine.journal.opening import read_journal
 from engine.journal.port import OptOut, Trace
 from engine.journal.store import Reader
 from engine.ledger.points import add_up
+from engine.ledger.price import KEPT, ratio_of
 from engine.ledger.summary import CampaignSummary, summarise
 from engine.numbers import normalise
 from engine.runs.control import Order, asked
@@ -37,7 +38,12 @@ async def summary_of(
     counts = await journal.counts(record.campaign_id)
     delivery = await journal.delivery(record.campaign_id, overdue_before=overdue_before)
     short = await journal.shortfall(record.campaign_id, overdue_before=overdue_before) if counts.shortfall else []
-    return summarise(record, counts, points, is_running=is_running, delivery=delivery, short=short)
+    ratio = (
+        ratio_of((each.charge, each.remaining) for each in await journal.last_drops(record.account, limit=KEPT))
+        if points.unexplained
+        else None
+    )
+    return summarise(record, counts, points, is_running=is_running, delivery=delivery, short=short, price_ratio=ratio)
 
 
 async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:

@@ -100,3 +100,18 @@ async def test_the_reserve_can_be_spent_on_purpose(desk: Desk) -> None:
     order = ("send", "other.csv", "--text", "【测试】另一条", "--yes", *FAST, "--json", "--ignore-reserve")
     assert (await desk.run(*order)).code == 0
     assert desk.truth["balance"] == 300
+
+
+@pytest.mark.parametrize(("settings", "ratio"), [(DEAR, 2), ({"points": 1_000}, None)], indirect=["settings"])
+async def test_points_that_are_missing_by_another_price_name_it_and_the_setting(desk: Desk, ratio: int | None) -> None:
+    desk.list(200)
+    sent = await desk.run(*desk.order("--campaign", "spring", "--json", *FAST))
+    points = sent.json["points"]
+    assert (sent.code, points["charged"], points.get("likely_price_ratio")) == (0, 200, ratio), sent.errors
+    assert points["unexplained"] == 1_000 - desk.truth["balance"] - points["charged"]
+    shown = (await desk.run("status", "spring")).output
+    assert ("price_per_segment there is likely wrong" in shown) == bool(ratio)
+    if ratio:
+        assert "would make 400 charged here and 200 of what is missing" in shown
+    else:
+        assert "every point is accounted for" in shown
