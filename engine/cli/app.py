@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,23 +12,19 @@ from cyclopts.validators import Number
 
 from engine import __version__
 from engine.cli.out import complain
+from engine.cli.spoken import Commands, Formatter, complaint
 from engine.cli.words import Common, Order, When
-from engine.errors import EngineError, PlanError
+from engine.errors import EngineError, PlanError, SettingsError
+from engine.language import _, chosen, speaking, spoken
 
 if TYPE_CHECKING:
     from engine.orders.pipeline import Pipeline
 
-app = App(
-    name="xinshi",
-    version=__version__,
-    help="Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for.",
-    help_epilogue="Exit codes: 0 all accepted · 2 usage or settings · 3 some refused · 4 doubts open · "
-    "5 refused before sending · 75 paused, run again · 130/143 stopped",
-)
+COMMANDS = Commands()
 _NONE = Common()
 
 
-@app.command
+@COMMANDS.add()
 def demo(*, rows: Annotated[int, Parameter(validator=Number(gte=1))] = 200_000, common: Common = _NONE) -> int:
     """Show the whole way on this machine: a simulated gateway, a generated list. No account is needed.
 
@@ -41,7 +38,7 @@ def demo(*, rows: Annotated[int, Parameter(validator=Number(gte=1))] = 200_000, 
     return page.run(rows, common)
 
 
-@app.command
+@COMMANDS.add()
 def check(
     *, notify: Annotated[bool, Parameter(negative="", show_default=False)] = False, common: Common = _NONE
 ) -> int:
@@ -57,7 +54,7 @@ def check(
     return commands.check(common, notify=notify)
 
 
-@app.command
+@COMMANDS.add()
 def plan(file: Path, /, *files: Path, order: Order | None = None, common: Common = _NONE) -> int:
     """Show what `send` would do. Nothing is sent; only the rows it would leave out are listed in a file.
 
@@ -75,7 +72,7 @@ def plan(file: Path, /, *files: Path, order: Order | None = None, common: Common
         return commands.plan([file, *files], order, common, reading)
 
 
-@app.command
+@COMMANDS.add()
 def send(
     file: Path,
     /,
@@ -105,7 +102,7 @@ def send(
         return commands.send([file, *files], order, common, reading, yes=yes, signed=plan)
 
 
-@app.command
+@COMMANDS.add()
 def run(
     campaign: str,
     /,
@@ -148,7 +145,7 @@ def run(
     return commands.run(campaign, order, common)
 
 
-@app.command
+@COMMANDS.add()
 def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
     """Show a campaign, or all of them.
 
@@ -162,7 +159,7 @@ def status(campaign: str | None = None, /, *, common: Common = _NONE) -> int:
     return looking.status(campaign, common)
 
 
-@app.command
+@COMMANDS.add()
 def audit(campaign: str, /, *, truth: str | None = None, common: Common = _NONE) -> int:
     """Prove from the journal that nobody was reached twice, nobody is lost and every point is accounted for.
 
@@ -178,7 +175,7 @@ def audit(campaign: str, /, *, truth: str | None = None, common: Common = _NONE)
     return looking.audit(campaign, truth, common)
 
 
-@app.command
+@COMMANDS.add()
 def why(number: str, /, *, common: Common = _NONE) -> int:
     """Show what happened to one number: file, line, batch, attempts, or why it was left out.
 
@@ -192,7 +189,7 @@ def why(number: str, /, *, common: Common = _NONE) -> int:
     return looking.why(number, common)
 
 
-@app.command
+@COMMANDS.add()
 def pause(campaign: str, /, *, common: Common = _NONE) -> int:
     """Send nothing more of a campaign for now; answers under way are awaited.
 
@@ -206,7 +203,7 @@ def pause(campaign: str, /, *, common: Common = _NONE) -> int:
     return looking.steer("pause", campaign, common)
 
 
-@app.command
+@COMMANDS.add()
 def resume(campaign: str, /, *, common: Common = _NONE) -> int:
     """End a pause. A process that waits goes on; without one, `run` sends the rest.
 
@@ -220,7 +217,7 @@ def resume(campaign: str, /, *, common: Common = _NONE) -> int:
     return looking.steer("resume", campaign, common)
 
 
-@app.command
+@COMMANDS.add()
 def pace(
     campaign: str,
     /,
@@ -254,7 +251,7 @@ def pace(
     return looking.steer("pace", campaign, common, words)
 
 
-@app.command
+@COMMANDS.add()
 def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
     """Never send what has not started of a campaign.
 
@@ -268,7 +265,7 @@ def cancel(campaign: str, /, *, common: Common = _NONE) -> int:
     return looking.steer("cancel", campaign, common)
 
 
-@app.command
+@COMMANDS.add()
 def balance(
     *,
     every: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
@@ -286,7 +283,7 @@ def balance(
     return gateway.balance(common, every=every)
 
 
-@app.command
+@COMMANDS.add()
 def keywords(text: str | None = None, /, *, campaign: str | None = None, common: Common = _NONE) -> int:
     """Ask the gateway whether a text holds forbidden words. Sends nothing.
 
@@ -298,7 +295,7 @@ def keywords(text: str | None = None, /, *, campaign: str | None = None, common:
         Instead of a text: find out which cells brought forbidden words into the texts of this campaign that were refused.
     """
     if (text is None) == (campaign is None):
-        raise PlanError("name a text, or a campaign with --campaign")
+        raise PlanError(_("name a text, or a campaign with --campaign"))
     if campaign is not None:
         from engine.cli import commands
 
@@ -309,7 +306,7 @@ def keywords(text: str | None = None, /, *, campaign: str | None = None, common:
     return gateway.keywords("-" if text == "./-" else text, common)
 
 
-@app.command
+@COMMANDS.add()
 def track(
     *,
     once: Annotated[bool, Parameter(negative="")] = False,
@@ -330,11 +327,7 @@ def track(
     return tracking.track(common, once=once, replay=replay)
 
 
-optouts = App(name="optouts", help="Who is not to be sent to: people who asked for no more messages.")
-app.command(optouts)
-
-
-@optouts.command(name="add")
+@COMMANDS.add("optouts", "add")
 def optouts_add(number: str, /, *numbers: str, reason: str = "", scope: str = "account", common: Common = _NONE) -> int:
     """Send these people nothing any more, also in a campaign that is being sent now.
 
@@ -354,7 +347,7 @@ def optouts_add(number: str, /, *numbers: str, reason: str = "", scope: str = "a
     return acts.add([number, *numbers], reason, scope, common)
 
 
-@optouts.command(name="remove")
+@COMMANDS.add("optouts", "remove")
 def optouts_remove(
     number: str, /, *numbers: str, reason: str = "", scope: str = "account", common: Common = _NONE
 ) -> int:
@@ -376,7 +369,7 @@ def optouts_remove(
     return acts.remove([number, *numbers], reason, scope, common)
 
 
-@optouts.command(name="import")
+@COMMANDS.add("optouts", "import")
 def optouts_import(
     file: Path | None = None,
     /,
@@ -406,7 +399,7 @@ def optouts_import(
         Of a list: account, from this account; all, from every account of this journal.
     """
     if (file is None) == (from_dead is None):
-        raise PlanError("name a list, or a campaign with --from-dead")
+        raise PlanError(_("name a list, or a campaign with --from-dead"))
     if from_dead is not None:
         from engine.cli import results
 
@@ -417,7 +410,7 @@ def optouts_import(
     return acts.import_(file, column, reason, scope, common)
 
 
-@optouts.command(name="export")
+@COMMANDS.add("optouts", "export")
 def optouts_export(file: Path, /, *, common: Common = _NONE) -> int:
     """Write everybody who has opted out to a CSV that `optouts import` reads again.
 
@@ -431,7 +424,7 @@ def optouts_export(file: Path, /, *, common: Common = _NONE) -> int:
     return acts.export(file, common)
 
 
-@optouts.command(name="list")
+@COMMANDS.add("optouts", "list")
 def optouts_list(*, common: Common = _NONE) -> int:
     """Show everybody who has opted out, with full numbers."""
     from engine.cli import optouts as acts
@@ -439,7 +432,7 @@ def optouts_list(*, common: Common = _NONE) -> int:
     return acts.listing(common)
 
 
-@app.command
+@COMMANDS.add()
 def consume(
     source: str,
     /,
@@ -514,7 +507,7 @@ def _reading(files: Sequence[Path], order: Order) -> Pipeline:
     )
 
 
-@app.command
+@COMMANDS.add()
 def settle(
     campaign: str,
     /,
@@ -544,7 +537,7 @@ def settle(
     return settling.settle(campaign, common)
 
 
-@app.command
+@COMMANDS.add()
 def export(
     campaign: str,
     /,
@@ -576,7 +569,7 @@ def export(
     return results.export(campaign, output, format, state, columns, common)
 
 
-@app.command
+@COMMANDS.add()
 def report(
     campaign: str,
     /,
@@ -601,7 +594,7 @@ def report(
     return results.report(campaign, html, by, common)
 
 
-@app.command
+@COMMANDS.add()
 def forget(
     *,
     older_than: str,
@@ -625,7 +618,7 @@ def forget(
     return results.forget(older_than, dry_run=dry_run, yes=yes, common=common)
 
 
-@app.command
+@COMMANDS.add()
 def backup(file: Path, /, *, common: Common = _NONE) -> int:
     """Copy the journal, also while a campaign is being sent, and check the copy.
 
@@ -639,7 +632,7 @@ def backup(file: Path, /, *, common: Common = _NONE) -> int:
     return results.backup(file, common)
 
 
-@app.command(help_flags=[])
+@COMMANDS.add(help_flags=[])
 def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int:
     """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""
     from engine.simulator.__main__ import main as serve
@@ -647,18 +640,62 @@ def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=
     return serve(words)
 
 
+def made() -> App:
+    """The whole command line, with its help in the language spoken."""
+    app = App(
+        name="xinshi",
+        version=__version__,
+        help=_("Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for."),
+        help_epilogue=_(
+            "Exit codes: 0 all accepted · 2 usage or settings · 3 some refused · 4 doubts open · "
+            "5 refused before sending · 75 paused, run again · 130/143 stopped"
+        ),
+        help_formatter=None if spoken() == "en" else Formatter(),
+    )
+    optouts = App(name="optouts", help=_("Who is not to be sent to: people who asked for no more messages."))
+    return COMMANDS.put(app, {"optouts": optouts})
+
+
 def _with_dashes(words: Sequence[str]) -> list[str]:
     """A dash alone is standard input or output, and the parser takes it for an option; as a path, ./- is the same."""
     return ["./-" if word == "-" else word for word in words]
 
 
+def _without_language(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """What --lang says, wherever it stands, and the other words: the parser is made in that language."""
+    end = words.index("--") if "--" in words else len(words)
+    for at, word in enumerate(words[:end]):
+        if word == "--lang" and at + 1 < end:
+            return words[at + 1], [*words[:at], *words[at + 2 :]]
+        if word.startswith("--lang="):
+            return word.removeprefix("--lang="), [*words[:at], *words[at + 1 :]]
+    return None, list(words)
+
+
 def answer(words: Sequence[str]) -> int:
+    """The exit code of one command line."""
+    try:
+        flag, words = _without_language(words)
+        language = chosen(flag, os.environ)
+    except SettingsError as error:
+        complain(f"xinshi: {error}\n")
+        return 2
+    with speaking(language):
+        return _answer(words)
+
+
+def _answer(words: Sequence[str]) -> int:
     """The exit code of one command line. The only place that ends an error."""
+    app = made()
     try:
         result: Any = app(_with_dashes(words), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         known = list(words[:1]) if words and words[0] in app else []
-        complain(f"xinshi: {error}\nTry: {' '.join(['xinshi', *known, '--help'])}\n")
+        complain(
+            _("xinshi: {error}\nTry: {command}\n").format(
+                error=complaint(str(error)), command=" ".join(["xinshi", *known, "--help"])
+            )
+        )
         return 2
     except EngineError as error:
         from engine.cli.exits import code_of_error
@@ -675,8 +712,12 @@ def answer(words: Sequence[str]) -> int:
 
         logger.debug("internal error", exc_info=error)
         complain(
-            mask(f"xinshi: internal error, {type(error).__name__}: {error}\nNothing is lost: `run` goes on. ")
-            + "With -vv the details are shown; please report them.\n"
+            mask(
+                _("xinshi: internal error, {kind}: {error}\nNothing is lost: `run` goes on. ").format(
+                    kind=type(error).__name__, error=error
+                )
+            )
+            + _("With -vv the details are shown; please report them.\n")
         )
         return 1
     return result if isinstance(result, int) else 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+YES = ("y", "yes", "是")
+
 
 def read_line() -> str:
     """The next line of the terminal, without its end; "" at the end of the input. Waits for it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.cli import out
 from engine.cli.words import Common, Order
 from engine.errors import SettingsError
+from engine.language import _
 from engine.settings import Settings, load_settings
 from engine.telemetry import LogFile, configure_logging
 
@@ -29,7 +30,7 @@ def read_settings(common: Common, order: Order | None = None, *, warns: bool = F
     settings = load_settings(common.config, overrides=overrides)
     _log_to_file(settings, common)
     for warning in settings.warnings if order is not None or warns else ():
-        out.tell(common, f"Note: {warning}\n")
+        out.tell(common, _("Note: {warning}\n").format(warning=warning))
     return settings
 
 
@@ -46,7 +47,9 @@ def _log_to_file(settings: Settings, common: Common) -> None:
     try:
         configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr, file=file)
     except OSError as error:
-        raise SettingsError(f"log.file: {log.file} cannot be opened: {error.strerror}") from error
+        raise SettingsError(
+            _("log.file: {file} cannot be opened: {strerror}").format(file=log.file, strerror=error.strerror)
+        ) from error
 
 
 def same_journal(common: Common) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine.cli import out, pages
-from engine.cli.asking import read_line
+from engine.cli.asking import YES, read_line
 from engine.cli.beginning import read_settings, same_journal
 from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
 from engine.cli.progress import showing
@@ -29,6 +29,7 @@ from engine.clock import wall_time
 from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
+from engine.language import _
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
@@ -90,23 +91,35 @@ def check(common: Common, *, notify: bool = False) -> int:
             }
         )
         return code
-    there = "" if settings.journal_path.exists() else " (not there yet)"
+    there = "" if settings.journal_path.exists() else _(" (not there yet)")
     lines: list[pages.Line] = [
-        ("settings", str(settings.file or "no file: the defaults"), ""),
-        ("journal", f"{settings.journal_path}{there}", ""),
-        ("disk", f"{_free_bytes(settings.journal_path) / 1e9:,.1f} GB free", ""),
+        (_("settings"), str(settings.file or _("no file: the defaults")), ""),
+        (_("journal"), f"{settings.journal_path}{there}", ""),
         (
-            "SQLite",
-            f"{sqlite3.sqlite_version}; one connection writes, so its old write-ahead log bug cannot strike",
+            _("disk"),
+            _("{gigabytes:,.1f} GB free").format(gigabytes=_free_bytes(settings.journal_path) / 1e9),
             "",
         ),
-        ("account", f"{account.account} at {account.url}, profile {account.profile}", ""),
+        (
+            "SQLite",
+            _("{sqlite_version}; one connection writes, so its old write-ahead log bug cannot strike").format(
+                sqlite_version=sqlite3.sqlite_version
+            ),
+            "",
+        ),
+        (
+            _("account"),
+            _("{account} at {url}, profile {profile}").format(
+                account=account.account, url=account.url, profile=account.profile
+            ),
+            "",
+        ),
         *pages.route_lines(account),
     ]
     if balances:
-        lines += [("login", "works", ""), *pages.balance_lines(balances[0])]
-    lines += [("notified", each.channel, "") for each in told if not each.problem]
-    lines += [("PROBLEM", str(problem), "") for problem in problems]
+        lines += [(_("login"), _("works"), ""), *pages.balance_lines(balances[0])]
+    lines += [(_("notified"), each.channel, "") for each in told if not each.problem]
+    lines += [(_("PROBLEM"), str(problem), "") for problem in problems]
     out.page(pages.grid(lines))
     return code
 
@@ -135,7 +148,7 @@ def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline)
     elif made:
         out.page(pages.plan_page(made[0]))
         again = repeats(made[0], settings, again=order.again)
-        out.tell(common, pages.plan_hint(made[0]) + (AGAIN_HINT if again else ""))
+        out.tell(common, pages.plan_hint(made[0]) + (_(AGAIN_HINT) if again else ""))
     return code
 
 
@@ -144,10 +157,10 @@ def send(
 ) -> int:
     """Plan, confirm, run; or go on with the campaign this order already is."""
     if order.dry_run and order.test:
-        raise PlanError("--dry-run sends nothing, and --test sends something; leave one of them away")
+        raise PlanError(_("--dry-run sends nothing, and --test sends something; leave one of them away"))
     nobody_there = not sys.stdin.isatty() or _STANDARD_INPUT in files
     if not yes and signed is None and not order.dry_run and nobody_there:
-        raise PlanError("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints")
+        raise PlanError(_("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints"))
     settings = with_kind(
         read_settings(common, order), order, common, asks=not yes and signed is None and not nobody_there
     )
@@ -172,7 +185,7 @@ def send(
                     record = made.added_to if not made.tally.recipients else await engine.publish(made)
             if record is None:
                 reading.end()
-                out.tell(common, "Nothing was sent; no campaign was made.\n")
+                out.tell(common, _("Nothing was sent; no campaign was made.\n"))
                 return 128 + caught[0] if caught else REFUSED_BEFORE
             reserved = ZERO if made is None or wanted.ignore_reserve else made.reserved_points
             if settings.results.keep_lists != "none":
@@ -183,7 +196,7 @@ def send(
                 )
                 summary = await sending.run(record, limit=wanted.limit, waits=wanted.waits)
             if problem := await asyncio.to_thread(reading.kept):
-                out.tell(common, f"Note: no copy of the list is kept: {problem}\n")
+                out.tell(common, _("Note: no copy of the list is kept: {problem}\n").format(problem=problem))
         return _finish(summary, common, settings, caught)
 
     return run_in_loop(main())
@@ -199,7 +212,9 @@ def run(campaign: str, order: Order, common: Common) -> int:
         async with opening as engine, _stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
-                raise PlanError(f"there is no campaign named {campaign!r}; `xinshi status` lists them")
+                raise PlanError(
+                    _("there is no campaign named {campaign!r}; `xinshi status` lists them").format(campaign=campaign)
+                )
             record = await engine.decide(record, order.wish(at=wall_time()))
             with showing(live, _is_lively(common)):
                 sending = Sending(engine=engine, live=live, stop=stop, allow_partial=order.allow_partial)
@@ -219,7 +234,7 @@ def explain_refusals(campaign: str, common: Common) -> int:
         if common.json:
             out.data(None if found is None else explained_json(found))
         elif found is None:
-            out.page(f"No text of {campaign} was refused for its content.\n")
+            out.page(_("No text of {campaign} was refused for its content.\n").format(campaign=campaign))
         else:
             out.page(explained_page(found))
         return SOME_REFUSED if found is not None and (found.fixed or found.values or found.unclear) else OK
@@ -262,13 +277,17 @@ def _text(order: Order) -> str | None:
         }
         if idle := [*named, *(flag for flag, value in settled.items() if value)]:
             raise PlanError(
-                f"{', '.join(idle)}: the campaign {order.add_to!r} has its text and name already; leave it away"
+                _("{names}: the campaign {add_to!r} has its text and name already; leave it away").format(
+                    names=", ".join(idle), add_to=order.add_to
+                )
             )
         return None
     if len(named) != 1:
         raise PlanError(
-            "give the message once: with --text, with --text-file FILE (- reads standard input), "
-            "or with --text-column COLUMN where every row has its own"
+            _(
+                "give the message once: with --text, with --text-file FILE (- reads standard input), or with "
+                "--text-column COLUMN where every row has its own"
+            )
         )
     if order.text_column is not None:
         return None
@@ -280,9 +299,17 @@ def _text(order: Order) -> str | None:
     try:
         return order.text_file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise PlanError(f"--text-file {order.text_file}: cannot be read: {error.strerror}") from error
+        raise PlanError(
+            _("--text-file {text_file}: cannot be read: {strerror}").format(
+                text_file=order.text_file, strerror=error.strerror
+            )
+        ) from error
     except UnicodeDecodeError as error:
-        raise PlanError(f"--text-file {order.text_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise PlanError(
+            _("--text-file {text_file}: not UTF-8 at byte {start}; save it as UTF-8").format(
+                text_file=order.text_file, start=error.start
+            )
+        ) from error
 
 
 def _defaults(given: Sequence[str]) -> dict[str, str]:
@@ -291,28 +318,32 @@ def _defaults(given: Sequence[str]) -> dict[str, str]:
         name, sign, value = each.partition("=")
         if not sign or not name.strip():
             raise PlanError(
-                f"--default {each}: write the column and what stands in for it, such as --default 姓名=客户"
+                _("--default {each}: write the column and what stands in for it, such as --default 姓名=客户").format(
+                    each=each
+                )
             )
         if found.setdefault(name.strip(), value) != value:
-            raise PlanError(f"--default {name.strip()}: given twice, with two values")
+            raise PlanError(_("--default {name}: given twice, with two values").format(name=name.strip()))
     return found
 
 
 def _known_already(name: str, order: SendOrder) -> str:
     if order.add_to is not None:
-        return f"The campaign {name!r} has these lists already: nothing is added. What is left of it goes out now.\n"
+        return _(
+            "The campaign {name!r} has these lists already: nothing is added. What is left of it goes out now.\n"
+        ).format(name=name)
     wanted = order.campaign
-    unused = f" The name {wanted!r} is not used." if wanted not in (None, name) else ""
-    return (
-        f"This order is known: it is the campaign {name!r}.{unused} What is left of it goes out now, and nothing twice.\n"
-        "To send all of it once more on purpose, add --again.\n"
-    )
+    unused = _(" The name {wanted!r} is not used.").format(wanted=wanted) if wanted not in (None, name) else ""
+    return _(
+        "This order is known: it is the campaign {name!r}.{unused} What is left of it goes out now, and "
+        "nothing twice.\nTo send all of it once more on purpose, add --again.\n"
+    ).format(name=name, unused=unused)
 
 
 async def _rehearsed(engine: Engine, order: SendOrder, common: Common, reading: Pipeline, live: Live) -> int:
     """Everything but the sending: what a send would refuse is refused, and nothing stays."""
     if (record := await engine.known(order, reading, looks=True)) is not None:
-        out.tell(common, _known_already(record.name, order) + "This is a dry run: nothing was sent.\n")
+        out.tell(common, _known_already(record.name, order) + _("This is a dry run: nothing was sent.\n"))
         return OK
     with showing(live, _is_lively(common)):
         made = await planned(engine, order, reading, live)
@@ -323,25 +354,30 @@ async def _rehearsed(engine: Engine, order: SendOrder, common: Common, reading: 
         out.page(pages.plan_page(made))
     if repeats(made, engine.settings, again=order.again):
         refuse_repeats(made, engine.settings)
-    out.tell(common, "This was a dry run: nothing was sent, no campaign was made.\n")
+    out.tell(common, _("This was a dry run: nothing was sent, no campaign was made.\n"))
     return OK
 
 
 async def _tested(engine: Engine, made: Plan, common: Common, stop: Stop, *, test: Sequence[str], asks: bool) -> bool:
     """Send the text to the operator's own numbers, and say whether to go on. Raises SendRefused when it is not accepted."""
-    if asks and not await _agreed(f"Send the text to {len(test)} of your own numbers first? [y/N] "):
+    if asks and not await _agreed(
+        _("Send the text to {count} of your own numbers first? [y/N] ").format(count=len(test))
+    ):
         return False
     record = await plan_trial(engine, made, test)
     refuse_failed(await Sending(engine=engine, live=_announcing(Live(), common), stop=stop).run(record, waits=False))
     out.tell(
-        common, f"The test {record.name!r} was accepted: {len(test)} numbers. What they got is what the list gets.\n"
+        common,
+        _("The test {name!r} was accepted: {count} numbers. What they got is what the list gets.\n").format(
+            name=record.name, count=len(test)
+        ),
     )
     return True
 
 
 async def _agreed(question: str) -> bool:
     out.ask(question)
-    return (await _typed_line()).strip().lower() in ("y", "yes")
+    return (await _typed_line()).strip().lower() in YES
 
 
 async def _agreed_plan(
@@ -362,18 +398,20 @@ async def _agreed_plan(
         if not common.json:
             out.tell(common, pages.plan_page(made))
         if made.added_to is not None and not made.tally.recipients:  # of the others, a plan for nobody is refused
-            out.tell(common, f"Nobody is added to {made.name!r}. What is left of it goes out now.\n")
+            out.tell(
+                common, _("Nobody is added to {name!r}. What is left of it goes out now.\n").format(name=made.name)
+            )
             await engine.discard(made)
             return made
         agreed = True
         if repeats(made, engine.settings, again=order.again):
             if not asks:
                 refuse_repeats(made, engine.settings)
-            agreed = not asks or await _agreed("Many of them got nearly this text lately. Is that meant? [y/N] ")
+            agreed = not asks or await _agreed(_("Many of them got nearly this text lately. Is that meant? [y/N] "))
         if agreed and test:
             agreed = await _tested(engine, made, common, stop, test=test, asks=asks)
         if agreed and asks:
-            agreed = await _agreed(f"Send to {_how_many(made, order)} people now? [y/N] ")
+            agreed = await _agreed(_("Send to {people} people now? [y/N] ").format(people=_how_many(made, order)))
         if agreed:
             return made
     except BaseException:  # put in order, then raised on
@@ -385,7 +423,11 @@ async def _agreed_plan(
 
 def _how_many(made: Plan, order: SendOrder) -> str:
     everybody = made.tally.recipients
-    return f"{everybody:,}" if order.limit is None or order.limit >= everybody else f"{order.limit:,} of {everybody:,}"
+    return (
+        f"{everybody:,}"
+        if order.limit is None or order.limit >= everybody
+        else _("{limit:,} of {everybody:,}").format(limit=order.limit, everybody=everybody)
+    )
 
 
 async def _typed_line() -> str:
@@ -421,8 +463,8 @@ async def _stopping(common: Common, live: Live) -> AsyncIterator[tuple[Stop, lis
         if stop.gently.is_set():
             stop.now.set()
         else:
-            waits = "waiting for the answers under way; once more to stop at once." if live.recipients else "…"
-            out.tell(common, f"\nStopping: {waits}\n")
+            waits = _("waiting for the answers under way; once more to stop at once.") if live.recipients else "…"
+            out.tell(common, _("\nStopping: {waits}\n").format(waits=waits))
             stop.gently.set()
 
     numbers = (signal.SIGINT, signal.SIGTERM)

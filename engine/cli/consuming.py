@@ -14,6 +14,7 @@ from engine.cli.progress import showing
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
 from engine.journal.port import Conduct
+from engine.language import _
 from engine.live import Live
 from engine.loop import run_in_loop
 from engine.orders.conduct import decided
@@ -45,7 +46,14 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
 
     async def main() -> int:
         async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
-            out.tell(common, f"Consuming {queue.name}; {'ends when it is empty' if once else 'Ctrl-C ends it'}.\n")
+            out.tell(
+                common,
+                (
+                    _("Consuming {name}; ends when it is empty.\n")
+                    if once
+                    else _("Consuming {name}; Ctrl-C ends it.\n")
+                ).format(name=queue.name),
+            )
             with showing(live, _is_lively(common)):
                 done = await engine.consume(queue, wanted, live=live, stop=stop)
         if common.json:
@@ -105,16 +113,16 @@ def _as_json(name: str, done: Consumed) -> dict[str, Any]:
 def _page(name: str, done: Consumed, words: list[str]) -> str:
     counted = done.counted
     lines: list[pages.Line] = [
-        ("queue", name, ""),
-        ("messages", counted.taken, ""),
+        (_("queue"), name, ""),
+        (_("messages"), counted.taken, ""),
     ]
     if counted.redelivered:
-        lines.append(("known already", counted.redelivered, "handed over again by the broker, not sent again"))
+        lines.append((_("known already"), counted.redelivered, _("handed over again by the broker, not sent again")))
     if counted.dead:
-        lines.append(("dead letters", counted.dead, "could not be sent; the reason stands beside each"))
+        lines.append((_("dead letters"), counted.dead, _("could not be sent; the reason stands beside each")))
     if counted.told:
-        lines.append(("outcomes told", counted.told, ""))
+        lines.append((_("outcomes told"), counted.told, ""))
     if done.end.reason is not None:
-        lines.append(("ended", done.end.detail or done.end.reason.value, "the same command goes on"))
+        lines.append((_("ended"), done.end.detail or done.end.reason.value, _("the same command goes on")))
     summaries = "".join("\n" + pages.summary_page(campaign, words=words) for campaign in done.campaigns)
     return pages.grid(lines) + summaries

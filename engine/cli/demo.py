@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.cli import commands, out
 from engine.cli.words import Common, Order
+from engine.language import _
 from engine.orders.pipeline import Pipeline, module_environ
 
 _TEXT = "亲爱的会员，春季新品全场八折，三天有效，到店出示本短信即可。回T退订"
@@ -28,10 +29,13 @@ def run(rows: int, common: Common) -> int:
         del os.environ[name]  # a variable goes over the file: it could lead the demo to a real gateway
     folder = Path(tempfile.mkdtemp(prefix="xinshi-demo-"))
     listed = folder / "customers.csv"
-    out.tell(common, f"A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n")
+    out.tell(
+        common,
+        _("A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n").format(rows=rows),
+    )
     write_list(listed, rows)
     with _simulator() as url:
-        out.tell(common, f"A simulated gateway on {url}; nothing leaves this machine.\n")
+        out.tell(common, _("A simulated gateway on {url}; nothing leaves this machine.\n").format(url=url))
         config = folder / "xinshi.toml"
         config.write_text(_settings(url), encoding="utf-8")
         _secret_file(folder / "password", "demo")
@@ -41,9 +45,12 @@ def run(rows: int, common: Common) -> int:
             code = commands.send([listed], order, mine, reading, yes=True, signed=None)
     out.tell(
         common,
-        f"\nLook at it again:      xinshi status demo --config {config}\n"
-        f"The journal itself:    {folder / 'xinshi.db'} (any SQLite browser opens it)\n"
-        "With your own account: copy config/xinshi.toml, fill in [account], then `xinshi check`\n",
+        _(
+            "\n"
+            "Look at it again:      xinshi status demo --config {config}\n"
+            "The journal itself:    {journal} (any SQLite browser opens it)\n"
+            "With your own account: copy config/xinshi.toml, fill in [account], then `xinshi check`\n"
+        ).format(config=config, journal=folder / "xinshi.db"),
     )
     return code
 

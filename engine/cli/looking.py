@@ -12,6 +12,7 @@ from engine.cli.beginning import read_settings, same_journal
 from engine.cli.exits import AGAIN, INTERNAL, OK
 from engine.cli.words import Common
 from engine.errors import PlanError
+from engine.language import _
 from engine.ledger.audit import Truth
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
@@ -43,7 +44,7 @@ def status(campaign: str | None, common: Common) -> int:
         account = settings.account_of(found[0].account)
         out.page(pages.summary_page(found[0], words=same_journal(common), account=account))
         if any(now):
-            out.page(f"Now: {now[0]}.\n")
+            out.page(_("Now: {now}.\n").format(now=now[0]))
     else:
         names = {account.account_key: account.name for account in settings.accounts.values()}
         out.page(pages.campaigns_page(found, journal=settings.journal_path, accounts=names))
@@ -73,7 +74,9 @@ def _truth(url: str) -> Truth:
             said = json.load(answer)
         return Truth(mobiles=said["mobiles"], charges=Decimal(str(said["charges"])))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PlanError(f"--truth {url}: no simulator answers there ({error})") from error
+        raise PlanError(
+            _("--truth {url}: no simulator answers there ({error})").format(url=url, error=error)
+        ) from error
 
 
 def why(number: str, common: Common) -> int:

@@ -13,6 +13,7 @@ from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.intake import Seen, inspect, read
 from engine.journal.port import OptOut, OptOutSource
+from engine.language import _
 from engine.loop import run_in_loop
 from engine.numbers import normalise
 from engine.results.landing import landing
@@ -36,14 +37,19 @@ def import_(file: Path, column: str | None, reason: str, scope: str, common: Com
         left_out += len(chunk.excluded)
     if left_out:
         out.tell(
-            common, f"{left_out:,} rows hold no mobile number, or one that stands further up; they were left out.\n"
+            common,
+            _("{left_out:,} rows hold no mobile number, or one that stands further up; they were left out.\n").format(
+                left_out=left_out
+            ),
         )
-    return _record(mobiles, reason or f"imported from {file.name}", OptOutSource.IMPORT, scope, common)
+    return _record(
+        mobiles, reason or _("imported from {name}").format(name=file.name), OptOutSource.IMPORT, scope, common
+    )
 
 
 def _everywhere(scope: str) -> bool:
     if scope not in ("account", "all"):
-        raise PlanError(f"--scope {scope}: is neither account nor all")
+        raise PlanError(_("--scope {scope}: is neither account nor all").format(scope=scope))
     return scope == "all"
 
 
@@ -57,7 +63,7 @@ def _record(mobiles: Sequence[str], reason: str, source: OptOutSource, scope: st
         if common.json:
             out.data({"added": new, "known": known})
         else:
-            out.page(f"{new:,} opt-outs recorded" + (f", {known:,} were known already" if known else "") + "\n")
+            out.page(pages.recorded_line(new, known))
         return OK
 
     return run_in_loop(main())
@@ -75,10 +81,15 @@ def remove(numbers: Sequence[str], reason: str, scope: str, common: Common) -> i
         if common.json:
             out.data({"removed": removed})
         else:
-            out.page(f"{removed:,} opt-outs removed\n")
+            out.page(_("{removed:,} opt-outs removed\n").format(removed=removed))
         if left:
             other = "account" if everywhere else "all"
-            out.tell(common, f"{len(left):,} of them have opted out all the same: with --scope {other}.\n")
+            out.tell(
+                common,
+                _("{count:,} of them have opted out all the same: with --scope {other}.\n").format(
+                    count=len(left), other=other
+                ),
+            )
         return OK
 
     return run_in_loop(main())
@@ -97,7 +108,7 @@ def listing(common: Common) -> int:
                 (each.mobile, f"{each.at.astimezone():%Y-%m-%d %H:%M:%S}", each.source.value, _scope(each), each.reason)
                 for each in found
             ]
-            out.page(pages.columns(rows) if rows else "Nobody has opted out.\n")
+            out.page(pages.columns(rows) if rows else _("Nobody has opted out.\n"))
         return OK
 
     return run_in_loop(main())
@@ -113,7 +124,7 @@ def export(file: Path, common: Common) -> int:
         names = ("number", "at", "source", "reason", "scope")
         with landing(file) as target, writing(Form.CSV, target, names, frozenset()) as write:
             write(rows)
-        out.tell(common, f"{len(rows):,} opt-outs written\n")
+        out.tell(common, _("{count:,} opt-outs written\n").format(count=len(rows)))
         return OK
 
     return run_in_loop(main())

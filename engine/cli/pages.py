@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from engine.cli.screening import screening_json, screening_lines
+from engine.cli.terms import word_of
 from engine.clock import wall_time
 from engine.dispatch.lane import ENOUGH_IN_FLIGHT
 from engine.dispatch.timetable import ends_words, moment_words
 from engine.errors import EngineError
+from engine.language import N_, _, _n
 from engine.ledger.summary import CampaignSummary, number
 from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
@@ -37,46 +39,48 @@ if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
 _LISTS_SHOWN, _CELL_SHOWN, _SPREAD_SHOWN = 8, 24, 6
 
 EXCLUDED = {
-    Exclusion.INVALID: "not a mobile number",
-    Exclusion.DUPLICATE: "twice in the list",
-    Exclusion.OPTED_OUT: "opted out",
-    Exclusion.EMPTY: "no number",
-    Exclusion.LANDLINE: "landline",
-    Exclusion.FOREIGN: "foreign number",
-    Exclusion.IOT: "machine number (13 digits)",
-    Exclusion.DIGITS_LOST: "digits lost by a spreadsheet",
-    Exclusion.EXCLUDED_LIST: "on a list given with --exclude",
-    Exclusion.NOT_ON_LIST: "on no list given with --only",
-    Exclusion.MALFORMED: "columns shifted",
-    Exclusion.PLACEHOLDER: "a cell the text needs is blank",
-    Exclusion.UNSENDABLE: "text that cannot be sent",
-    Exclusion.TOO_LONG: "text too long",
-    Exclusion.FORBIDDEN_VALUE: "a cell that the gateway forbids",
-    Exclusion.TOO_OFTEN: "reached too often lately",
+    Exclusion.INVALID: N_("not a mobile number"),
+    Exclusion.DUPLICATE: N_("twice in the list"),
+    Exclusion.OPTED_OUT: N_("opted out"),
+    Exclusion.EMPTY: N_("no number"),
+    Exclusion.LANDLINE: N_("landline"),
+    Exclusion.FOREIGN: N_("foreign number"),
+    Exclusion.IOT: N_("machine number (13 digits)"),
+    Exclusion.DIGITS_LOST: N_("digits lost by a spreadsheet"),
+    Exclusion.EXCLUDED_LIST: N_("on a list given with --exclude"),
+    Exclusion.NOT_ON_LIST: N_("on no list given with --only"),
+    Exclusion.MALFORMED: N_("columns shifted"),
+    Exclusion.PLACEHOLDER: N_("a cell the text needs is blank"),
+    Exclusion.UNSENDABLE: N_("text that cannot be sent"),
+    Exclusion.TOO_LONG: N_("text too long"),
+    Exclusion.FORBIDDEN_VALUE: N_("a cell that the gateway forbids"),
+    Exclusion.TOO_OFTEN: N_("reached too often lately"),
 }
 
 _BEFORE_GOING_ON = {
-    PauseReason.CREDENTIALS: "Check account, userid and password with `xinshi check`.",
-    PauseReason.BALANCE: "Top up; or add --allow-partial to send what the points reach for.",
-    PauseReason.CONFIGURATION: "Check account.url and account.profile with `xinshi check`.",
-    PauseReason.UNREACHABLE: "`xinshi check` tells when the gateway is back.",
-    PauseReason.THROTTLED: "Ask your vendor how fast this account may be, and lower --requests-per-second.",
-    PauseReason.REFUSALS: "Ask your vendor what the words above mean.",
-    PauseReason.DOUBTS: "`xinshi check` tells when the gateway answers again.",
-    PauseReason.LIMIT: "--limit N releases N more; without it, all that is left goes out.",
-    PauseReason.FLOOR: "Top up, or lower --keep-points; --allow-partial sends what the points above it reach for.",
-    PauseReason.CANARY: "Look at the reasons above. Going on accepts them: the rest goes out.",
-    PauseReason.UNDELIVERED: "Look at the reasons (`xinshi report`); canary.undelivered_spike = 0 never pauses for them.",
+    PauseReason.CREDENTIALS: N_("Check account, userid and password with `xinshi check`."),
+    PauseReason.BALANCE: N_("Top up; or add --allow-partial to send what the points reach for."),
+    PauseReason.CONFIGURATION: N_("Check account.url and account.profile with `xinshi check`."),
+    PauseReason.UNREACHABLE: N_("`xinshi check` tells when the gateway is back."),
+    PauseReason.THROTTLED: N_("Ask your vendor how fast this account may be, and lower --requests-per-second."),
+    PauseReason.REFUSALS: N_("Ask your vendor what the words above mean."),
+    PauseReason.DOUBTS: N_("`xinshi check` tells when the gateway answers again."),
+    PauseReason.LIMIT: N_("--limit N releases N more; without it, all that is left goes out."),
+    PauseReason.FLOOR: N_("Top up, or lower --keep-points; --allow-partial sends what the points above it reach for."),
+    PauseReason.CANARY: N_("Look at the reasons above. Going on accepts them: the rest goes out."),
+    PauseReason.UNDELIVERED: N_(
+        "Look at the reasons (`xinshi report`); canary.undelivered_spike = 0 never pauses for them."
+    ),
 }
 
 _STATES = {
-    "accepted": ("accepted", "by the gateway"),
-    "planned": ("not sent yet", ""),
-    "in_flight": ("being sent", ""),
-    "in_doubt": ("in doubt", "their answers were lost; never sent again without evidence"),
-    "refused": ("refused", "by the gateway"),
-    "cancelled": ("cancelled", ""),
-    "expired": ("expired", ""),
+    "accepted": (N_("accepted"), N_("by the gateway")),
+    "planned": (N_("not sent yet"), ""),
+    "in_flight": (N_("being sent"), ""),
+    "in_doubt": (N_("in doubt"), N_("their answers were lost; never sent again without evidence")),
+    "refused": (N_("refused"), N_("by the gateway")),
+    "cancelled": (N_("cancelled"), ""),
+    "expired": (N_("expired"), ""),
 }
 _USUAL_ANSWER_S = 0.5  # many gateways answer no sooner
 _MOST_REASONS = 5  # shown per state
@@ -119,26 +123,34 @@ def plan_page(plan: Plan) -> str:
     tally = plan.tally
     excluded = sum(tally.excluded.values())
     lines: list[Line] = [
-        ("campaign" if plan.added_to is None else "added to", plan.name, ""),
+        (_("campaign") if plan.added_to is None else _("added to"), plan.name, ""),
         *_list_lines(plan.listing, plan.left_aside),
-        ("rows", tally.rows, f"and {tally.extra:,} second numbers in a cell" if tally.extra else ""),
-        ("left out", excluded, f"listed in {plan.rejects}" if plan.rejects else ""),
+        (
+            _("rows"),
+            tally.rows,
+            _("and {extra:,} second numbers in a cell").format(extra=tally.extra) if tally.extra else "",
+        ),
+        (_("left out"), excluded, _("listed in {rejects}").format(rejects=plan.rejects) if plan.rejects else ""),
         *(
-            (f"  {EXCLUDED[reason]}", count, f"e.g. {_samples(tally.samples[reason])}")
+            (f"  {_(EXCLUDED[reason])}", count, _("e.g. {samples}").format(samples=_samples(tally.samples[reason])))
             for reason, count in tally.excluded.most_common()
         ),
-        ("recipients", tally.recipients, ""),
-        ("batches", tally.batches, f"requests of {_sizes(tally.smallest_batch, tally.largest_batch)}"),
-        ("segments", tally.segments, _segments_words(plan)),
-        ("points", plan.points, _points_words(plan)),
+        (_("recipients"), tally.recipients, ""),
+        (
+            _("batches"),
+            tally.batches,
+            _("requests of {sizes}").format(sizes=_sizes(tally.smallest_batch, tally.largest_batch)),
+        ),
+        (_("segments"), tally.segments, _segments_words(plan)),
+        (_("points"), plan.points, _points_words(plan)),
         *_cost_lines(plan.account, None, tally.points),
         _balance_against(plan),
         *_reserve_lines(plan),
-        ("time", _pace_words(plan), ""),
+        (_("time"), _pace_words(plan), ""),
         *_conduct_lines(plan),
         *_text_lines(plan),
         *screening_lines(plan),
-        ("plan hash", plan.plan_hash, ""),
+        (_("plan hash"), plan.plan_hash, ""),
     ]
     return f"\n{grid(lines)}\n"
 
@@ -147,51 +159,86 @@ def _segments_words(plan: Plan) -> str:
     """What a recipient costs, or how that is spread."""
     if isinstance(plan.wording, SameText):
         message = plan.wording.message
-        return f"{message.segments} a recipient: the text has {message.units} characters"
+        return _("{segments} a recipient: the text has {units} characters").format(
+            segments=message.segments, units=message.units
+        )
     spread = plan.tally.spread
     shares = [
-        f"{segments} {'part' if segments == 1 else 'parts'}: {_share(spread[segments], plan.tally.recipients)}"
+        f"{_parts(segments)}: {_share(spread[segments], plan.tally.recipients)}"
         for segments in sorted(spread)[:_SPREAD_SHOWN]
     ]
-    return ", ".join([*shares, *(["…"] if len(spread) > _SPREAD_SHOWN else [])])
+    return _(", ").join([*shares, *(["…"] if len(spread) > _SPREAD_SHOWN else [])])
+
+
+def _parts(count: int) -> str:
+    """How many parts a text has."""
+    return _n("{count} part", "{count} parts", count).format(count=count)
 
 
 def _share(part: int, whole: int) -> str:
     """A percentage that says neither 0 nor 100 unless it is."""
     share = 100 * part / whole
-    return f"{part:,} recipients" if share < 0.5 or 99.5 <= share < 100 else f"{share:.0f} %"
+    return _("{part:,} recipients").format(part=part) if share < 0.5 or 99.5 <= share < 100 else f"{share:.0f} %"
 
 
 def _text_lines(plan: Plan) -> Iterator[Line]:
-    yield "text", plan.wording.shown, ""
+    yield _("text"), plan.wording.shown, ""
     if isinstance(plan.wording, SameText):
         return
-    yield "  different", plan.tally.texts, "texts; recipients of the same one share requests"
+    yield "  " + _("different"), plan.tally.texts, _("texts; recipients of the same one share requests")
     if plan.tally.longest is not None:
         line, message = plan.tally.longest
-        yield "  longest", f"{message.units} characters, line {named_line(line)}: {message.content}", ""
+        yield (
+            "  " + _("longest"),
+            _("{units} characters, line {line}: {content}").format(
+                units=message.units, line=named_line(line), content=message.content
+            ),
+            "",
+        )
     for line, message in plan.tally.text_samples:
-        yield "  for example", f"line {named_line(line)}: {message.content}", ""
+        yield (
+            "  " + _("for example"),
+            _("line {line}: {content}").format(line=named_line(line), content=message.content),
+            "",
+        )
 
 
 def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[Line]:
     """The lists that are read, how each begins, and what is not read or not clear."""
     for at in sorted(left_aside):
-        yield "not read", f"{listing.list_files[at].label}: the campaign has this list already", ""
+        yield (
+            _("not read"),
+            _("{label}: the campaign has this list already").format(label=listing.list_files[at].label),
+            "",
+        )
     for each in [each for at, each in enumerate(listing.list_files) if at not in left_aside][:_LISTS_SHOWN]:
-        label = each.column_label if each.column_label.startswith("column ") else f"column {each.column_label}"
-        yield "list", f"{each.label} ({each.encoding.upper()}, numbers in {label})", ""
+        label = _("column {name}").format(name=each.column_label.removeprefix("column "))
+        yield (
+            _("list"),
+            _("{label} ({encoding}, numbers in {column})").format(
+                label=each.label, encoding=each.encoding.upper(), column=label
+            ),
+            "",
+        )
         for row in each.preview_rows if len(listing.list_files) == 1 else ():
-            yield "  begins", " | ".join(_short(cell) for cell in row), ""
+            yield "  " + _("begins"), " | ".join(_short(cell) for cell in row), ""
     if (more := len(listing.list_files) - _LISTS_SHOWN) > 0:
-        yield "", f"and {more:,} more lists", ""
+        yield "", _("and {more:,} more lists").format(more=more), ""
     for skipped in listing.skipped[:_LISTS_SHOWN]:
-        yield "  not read", f"{skipped.name}: {skipped.why}", ""
-    for word, lists in (("without", listing.excluded), ("only", listing.only)):
+        yield "  " + _("not read"), f"{skipped.name}: {skipped.why}", ""
+    for word, lists in ((_("without"), listing.excluded), (_("only"), listing.only)):
         for screening in lists:
             unclear = sum(screening.unclear.values())
-            told = f"{unclear:,} of its rows name nobody clearly: it may miss people" if unclear else ""
-            yield word, f"{screening.mobiles:,} numbers of {screening.list_file.label}", told
+            told = (
+                _("{unclear:,} of its rows name nobody clearly: it may miss people").format(unclear=unclear)
+                if unclear
+                else ""
+            )
+            yield (
+                word,
+                _("{mobiles:,} numbers of {label}").format(mobiles=screening.mobiles, label=screening.list_file.label),
+                told,
+            )
 
 
 def _short(cell: str) -> str:
@@ -200,7 +247,9 @@ def _short(cell: str) -> str:
 
 def plan_hint(plan: Plan) -> str:
     """What to do after a preview."""
-    return f"Send exactly this: the same words after `xinshi send`, with --plan {plan.plan_hash}\n"
+    return _("Send exactly this: the same words after `xinshi send`, with --plan {plan_hash}\n").format(
+        plan_hash=plan.plan_hash
+    )
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -263,71 +312,98 @@ def _text_json(line: int, message: Message) -> dict[str, Any]:
 
 
 def _samples(rows: Sequence[Excluded]) -> str:
-    return "; ".join(
-        f"line {named_line(row.line)}: {_shortened(row.raw) if row.raw.strip() else '(empty)'}" for row in rows
+    return _("; ").join(
+        _("line {line}: {content}").format(
+            line=named_line(row.line), content=_shortened(row.raw) if row.raw.strip() else _("(empty)")
+        )
+        for row in rows
     )
 
 
 def _sizes(smallest: int, largest: int) -> str:
     if smallest == largest:
-        return f"{largest:,} {'number' if largest == 1 else 'numbers'}"
-    return f"{smallest:,} to {largest:,} numbers"
+        return _n("{count:,} number", "{count:,} numbers", largest).format(count=largest)
+    return _("{smallest:,} to {largest:,} numbers").format(smallest=smallest, largest=largest)
 
 
 def _balance_against(plan: Plan) -> Line:
     balance = plan.balance
     if balance is None:
-        return ("balance", f"not known: {plan.balance_problem}", "")
+        return (_("balance"), _("not known: {balance_problem}").format(balance_problem=plan.balance_problem), "")
     if balance.remaining is None:
-        return ("balance", "not told by the gateway", "")
+        return (_("balance"), _("not told by the gateway"), "")
     after = balance.remaining - plan.points
     too_few = plan.keep_points + plan.reserved_points - after
     if too_few <= 0 or balance.prepaid is False:
-        return ("balance", balance.remaining, f"{_points(after)} after this")
-    return ("balance", balance.remaining, f"{_points(too_few)} TOO FEW: top up, or send a part with --allow-partial")
+        return (_("balance"), balance.remaining, _("{after} after this").format(after=_points(after)))
+    return (
+        _("balance"),
+        balance.remaining,
+        _("{too_few} TOO FEW: top up, or send a part with --allow-partial").format(too_few=_points(too_few)),
+    )
 
 
 def _points_words(plan: Plan) -> str:
     if plan.ratio in (None, 1):
-        return "estimated"
+        return _("estimated")
     price = plan.profile.price_per_segment
     assert plan.ratio is not None
-    return f"estimated at {_points((plan.ratio * price).normalize())} a segment, as charged lately; the profile says {_points(price)}"
+    return _("estimated at {ratio} a segment, as charged lately; the profile says {price}").format(
+        ratio=_points((plan.ratio * price).normalize()), price=_points(price)
+    )
 
 
 def _reserve_lines(plan: Plan) -> Iterator[Line]:
     """Points that are not for this campaign."""
     if plan.keep_points:
-        yield "  to stay", plan.keep_points, "(--keep-points)"
+        yield "  " + _("to stay"), plan.keep_points, "(--keep-points)"
     if plan.reserved:
-        names = ", ".join(name for name, _ in plan.reserved)
-        yield "  reserved", plan.reserved_points, f"for what is left of {names}"
+        names = ", ".join(name for name, _points_of_it in plan.reserved)
+        yield "  " + _("reserved"), plan.reserved_points, _("for what is left of {names}").format(names=names)
 
 
 def _conduct_lines(plan: Plan) -> Iterator[Line]:
     """When it goes, and who goes first."""
     conduct, hours, now = plan.conduct, hours_of(plan.conduct), wall_time()
     if conduct.windows:
-        yield "  hours", ", ".join(map(str, hours.windows)), ""
+        yield "  " + _("hours"), ", ".join(map(str, hours.windows)), ""
     if (begin := hours.opens_at(now)) is None:
-        yield "  opens", "NEVER: it expires before its hours begin", ""
+        yield "  " + _("opens"), _("NEVER: it expires before its hours begin"), ""
     elif conduct.not_before is not None or conduct.windows or conduct.expires_at is not None:
-        yield "  opens", "now" if begin <= now else moment_words(begin, now, hours.zone), ""
-        yield "  ends", ends_words(hours, now, plan.forecast_s).removeprefix("ends "), ""
+        yield "  " + _("opens"), _("now") if begin <= now else moment_words(begin, now, hours.zone), ""
+        yield "  " + _("ends"), ends_words(hours, now, plan.forecast_s).removeprefix("ends "), ""
     if conduct.expires_at is not None:
-        yield "  expires", moment_words(conduct.expires_at, now, hours.zone), ""
+        yield "  " + _("expires"), moment_words(conduct.expires_at, now, hours.zone), ""
     if conduct.canary:
-        share = f"{conduct.canary_delivered:.0%} of their reports must say delivered"
-        yield "  first", f"{conduct.canary:,} recipients; {share}, within {_duration(conduct.canary_wait_s)}", ""
+        share = _("{canary_delivered:.0%} of their reports must say delivered").format(
+            canary_delivered=conduct.canary_delivered
+        )
+        yield (
+            "  " + _("first"),
+            _("{canary:,} recipients; {share}, within {wait}").format(
+                canary=conduct.canary, share=share, wait=_duration(conduct.canary_wait_s)
+            ),
+            "",
+        )
 
 
 def _pace_words(plan: Plan) -> str:
     pace = plan.account.pace
-    limits = [f"{pace.requests_per_second:g} requests a second"] if pace.requests_per_second else []
-    limits += [f"{pace.numbers_per_second:g} numbers a second"] if pace.numbers_per_second else []
-    at = " and ".join(limits) or "no limit of pace"
-    duration = f"about {_duration(plan.forecast_s)}: " if limits else ""
-    return f"{duration}{at}, {pace.in_flight} in flight{_enough_words(plan)}"
+    limits = (
+        [_("{requests_per_second:g} requests a second").format(requests_per_second=pace.requests_per_second)]
+        if pace.requests_per_second
+        else []
+    )
+    limits += (
+        [_("{numbers_per_second:g} numbers a second").format(numbers_per_second=pace.numbers_per_second)]
+        if pace.numbers_per_second
+        else []
+    )
+    at = _(" and ").join(limits) or _("no limit of pace")
+    duration = _("about {duration}: ").format(duration=_duration(plan.forecast_s)) if limits else ""
+    return _("{duration}{pace}, {in_flight} in flight{enough}").format(
+        duration=duration, pace=at, in_flight=pace.in_flight, enough=_enough_words(plan)
+    )
 
 
 def _enough_words(plan: Plan) -> str:
@@ -337,20 +413,28 @@ def _enough_words(plan: Plan) -> str:
         return ""
     enough_s = pace.in_flight / (ENOUGH_IN_FLIGHT * pace.requests_per_second)
     return (
-        "" if enough_s >= _USUAL_ANSWER_S else f" (the whole pace while answers take up to {enough_s * 1000:,.0f} ms)"
+        ""
+        if enough_s >= _USUAL_ANSWER_S
+        else _(" (the whole pace while answers take up to {milliseconds:,.0f} ms)").format(milliseconds=enough_s * 1000)
     )
 
 
 def route_lines(account: AccountSettings) -> Iterator[Line]:
     """The way to the gateway, where it is not the usual one."""
     if account.proxy:
-        yield "  through", f"the proxy {account.proxy}{f' as {account.proxy_user}' if account.proxy_user else ''}", ""
+        yield (
+            "  " + _("through"),
+            (_("the proxy {proxy} as {user}") if account.proxy_user else _("the proxy {proxy}")).format(
+                proxy=account.proxy, user=account.proxy_user
+            ),
+            "",
+        )
     if account.source_address:
-        yield "  from", account.source_address, ""
+        yield "  " + _("from"), account.source_address, ""
     if account.tls_ca:
-        yield "  trusting", f"{account.tls_ca} alone", ""
+        yield "  " + _("trusting"), _("{tls_ca} alone").format(tls_ca=account.tls_ca), ""
     if account.tls_cert:
-        yield "  showing", account.tls_cert, ""
+        yield "  " + _("showing"), account.tls_cert, ""
 
 
 # ── a campaign ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -368,23 +452,31 @@ def summary_page(
     `account`: whose it is, where the settings know that.
     """
     lines: list[Line] = [
-        ("campaign", summary.campaign, ""),
-        *([("account", account.name, "")] if account else []),
-        ("state", headline(summary), ""),
+        (_("campaign"), summary.campaign, ""),
+        *([(_("account"), account.name, "")] if account else []),
+        (_("state"), headline(summary), ""),
         *_why_lines(summary),
         *_forgotten_lines(summary),
-        ("rows", summary.rows, f"and {summary.extra:,} second numbers in a cell" if summary.extra else ""),
-        ("left out", sum(summary.excluded.values()), ""),
-        *((f"  {EXCLUDED[reason]}", count, "") for reason, count in summary.excluded.items() if count),
-        ("recipients", sum(summary.recipients.values()), ""),
+        (
+            _("rows"),
+            summary.rows,
+            _("and {extra:,} second numbers in a cell").format(extra=summary.extra) if summary.extra else "",
+        ),
+        (_("left out"), sum(summary.excluded.values()), ""),
+        *((f"  {_(EXCLUDED[reason])}", count, "") for reason, count in summary.excluded.items() if count),
+        (_("recipients"), sum(summary.recipients.values()), ""),
         *_state_lines(summary),
-        ("points", summary.charged, f"charged for this campaign, {_points(summary.estimated)} estimated"),
+        (
+            _("points"),
+            summary.charged,
+            _("charged for this campaign, {estimated} estimated").format(estimated=_points(summary.estimated)),
+        ),
         *_cost_lines(account, summary.charged, summary.estimated),
         _account_line(summary),
         _unexplained_line(summary),
     ]
     if journal is not None:
-        lines.append(("journal", str(journal), ""))
+        lines.append((_("journal"), str(journal), ""))
     hint = _next_step(summary, words)
     return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
 
@@ -401,13 +493,13 @@ def _cost_lines(account: AccountSettings | None, charged: Decimal | None, estima
     price = account.price_yuan_per_point if account else Decimal(0)
     if not price:
         return
-    yield "cost", _yuan(estimated * price if charged is None else charged * price), ""
+    yield _("cost"), _yuan(estimated * price if charged is None else charged * price), ""
     if charged is not None and charged != estimated:
-        yield "  estimated", _yuan(estimated * price), ""
+        yield "  " + _("estimated"), _yuan(estimated * price), ""
 
 
 def _yuan(amount: Decimal) -> str:
-    return f"{amount.quantize(Decimal('0.01')):,f} yuan"
+    return _("{yuan:,f} yuan").format(yuan=amount.quantize(Decimal("0.01")))
 
 
 def campaigns_page(
@@ -415,9 +507,9 @@ def campaigns_page(
 ) -> str:
     """A line a campaign. `accounts`: their names by their keys, where there are several."""
     if not campaigns:
-        return f"No campaigns yet in {journal}. `xinshi send FILE --text …` makes one.\n"
+        return _("No campaigns yet in {journal}. `xinshi send FILE --text …` makes one.\n").format(journal=journal)
     names = accounts or {}
-    rows = [["campaign", "account", "made", "accepted", "of", "state"]]
+    rows = [[_("campaign"), _("account"), _("made"), _("accepted"), _("of"), _("state")]]
     rows += [
         [
             each.campaign,
@@ -429,29 +521,33 @@ def campaigns_page(
         ]
         for each in campaigns
     ]
-    return columns(rows if len(names) > 1 else [[first, *others] for first, _, *others in rows])
+    return columns(rows if len(names) > 1 else [[first, *others] for first, _account, *others in rows])
 
 
 def headline(summary: CampaignSummary) -> str:
     """The state and why, in a sentence."""
-    why = "; ".join(BECAUSE[reason] for reason in summary.reasons if reason.value != "stopped")
-    state = "stopped" if summary.reasons == (PauseReason.STOPPED,) else summary.state.value
+    why = _("; ").join(_(BECAUSE[reason]) for reason in summary.reasons if reason.value != "stopped")
+    state = _("stopped") if summary.reasons == (PauseReason.STOPPED,) else word_of(summary.state.value)
     if summary.state is CampaignState.FINISHED and summary.recipients["refused"]:
-        return "finished, some were refused"
-    return f"{state}: {why}" if why else state
+        return _("finished, some were refused")
+    return _("{state}: {why}").format(state=state, why=why) if why else state
 
 
 def _forgotten_lines(summary: CampaignSummary) -> Iterable[Line]:
     if summary.forgotten_at is not None:
-        yield "forgotten", f"numbers and texts, on {summary.forgotten_at:%Y-%m-%d}", ""
+        yield (
+            _("forgotten"),
+            _("numbers and texts, on {forgotten_at:%Y-%m-%d}").format(forgotten_at=summary.forgotten_at),
+            "",
+        )
 
 
 def _why_lines(summary: CampaignSummary) -> Iterable[Line]:
     """What the pause reason does not say, unless it stands beside a state already."""
-    told = {reason for _, reason in summary.words}
+    told = {reason for _state, reason in summary.words}
     obvious = {PauseReason.STOPPED, PauseReason.IN_DOUBT, PauseReason.OPERATOR}
     if summary.detail and summary.detail not in told and summary.reasons and obvious.isdisjoint(summary.reasons):
-        yield "  why", summary.detail, ""
+        yield "  " + _("why"), summary.detail, ""
 
 
 def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
@@ -459,12 +555,12 @@ def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
         label, meaning = _STATES[state]
         if not count:
             continue
-        yield f"  {label}", count, meaning
+        yield f"  {_(label)}", count, _(meaning)
         if state == "accepted" and summary.shortfall:
             yield (
-                "    not counted",
+                "    " + _("not counted"),
                 summary.shortfall,
-                "the gateway's success counts are lower and do not say whom it left out",
+                _("the gateway's success counts are lower and do not say whom it left out"),
             )
             yield from _left_out_lines(summary)
         if state == "accepted":
@@ -475,23 +571,33 @@ def _state_lines(summary: CampaignSummary) -> Iterable[Line]:
 def _left_out_lines(summary: CampaignSummary) -> Iterable[Line]:
     """Whom a short count left out: nobody but the reports can tell, and they take their time."""
     if summary.left_out is None:
-        yield "", "who they are, the delivery reports tell in time; nothing is sent again", ""
+        yield "", _("who they are, the delivery reports tell in time; nothing is sent again"), ""
     elif lines := summary.left_out:
         listed = ", ".join(map(str, lines[:_MOST_LINES])) + (" …" if len(lines) > _MOST_LINES else "")
-        meaning = f"of those batches have no report, and none is waited for any more: list line {listed}"
-        yield "    left out", len(lines), f"{meaning}\n(`xinshi why NUMBER` tells of each)"
+        meaning = _("of those batches have no report, and none is waited for any more: list line {listed}").format(
+            listed=listed
+        )
+        yield (
+            "    " + _("left out"),
+            len(lines),
+            _("{meaning}\n(`xinshi why NUMBER` tells of each)").format(meaning=meaning),
+        )
 
 
 def _delivery_lines(summary: CampaignSummary) -> Iterable[Line]:
     told = summary.delivery
     if not (told.delivered or told.undelivered or told.overdue):
         return
-    yield "    delivered", told.delivered, ""
+    yield "    " + _("delivered"), told.delivered, ""
     if told.undelivered:
-        yield "    undelivered", told.undelivered, ""
+        yield "    " + _("undelivered"), told.undelivered, ""
     if summary.unreported:
-        late = f"{told.overdue:,} of them no longer waited for" if told.overdue else "may still come"
-        yield "    no report", summary.unreported, late
+        late = (
+            _("{overdue:,} of them no longer waited for").format(overdue=told.overdue)
+            if told.overdue
+            else _("may still come")
+        )
+        yield "    " + _("no report"), summary.unreported, late
 
 
 def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
@@ -499,30 +605,37 @@ def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
     said = [(size, reason) for (of, reason), size in summary.words.items() if of.value == state]
     said.sort(key=lambda each: -each[0])
     if state in (BatchState.REFUSED.value, BatchState.IN_DOUBT.value):
-        yield from (("    because", size, reason) for size, reason in said[:_MOST_REASONS])
-        if rest := sum(size for size, _ in said[_MOST_REASONS:]):
-            yield "    because", rest, f"{len(said) - _MOST_REASONS} other reasons"
+        yield from (("    " + _("because"), size, reason) for size, reason in said[:_MOST_REASONS])
+        if rest := sum(size for size, _reason in said[_MOST_REASONS:]):
+            yield "    " + _("because"), rest, _("{count} other reasons").format(count=len(said) - _MOST_REASONS)
 
 
 def _account_line(summary: CampaignSummary) -> Line:
     if summary.remaining is None:
-        return ("balance", "not known", "")
-    bought = f", {_points(summary.topped_up)} topped up since" if summary.topped_up else ""
-    return ("balance", summary.remaining, f"now, {_points(summary.opening)} before{bought}")
+        return (_("balance"), _("not known"), "")
+    bought = (
+        _(", {topped_up} topped up since").format(topped_up=_points(summary.topped_up)) if summary.topped_up else ""
+    )
+    return (
+        _("balance"),
+        summary.remaining,
+        _("now, {opening} before{bought}").format(opening=_points(summary.opening), bought=bought),
+    )
 
 
 def _unexplained_line(summary: CampaignSummary) -> Line:
     if summary.unexplained is None:
-        return ("unexplained", "not known", "")
+        return (_("unexplained"), _("not known"), "")
     if not summary.intervals:
-        return ("unexplained", 0, "every point is accounted for")
+        return (_("unexplained"), 0, _("every point is accounted for"))
     several = len(summary.intervals) > 1
-    where = "; ".join(
-        f"{_points(each.unexplained) + ' ' if several else ''}between {_when(each.begin)} and {_when(each.end)}"
+    where = _("; ").join(
+        (f"{_points(each.unexplained)} " if several else "")
+        + _("between {begin} and {end}").format(begin=_when(each.begin), end=_when(each.end))
         for each in summary.intervals
     )
-    why = "; batches in doubt may be the cause" if summary.recipients["in_doubt"] else ""
-    return ("unexplained", summary.unexplained, f"{where}{why}{_price_seen(summary)}")
+    why = _("; batches in doubt may be the cause") if summary.recipients["in_doubt"] else ""
+    return (_("unexplained"), summary.unexplained, f"{where}{why}{_price_seen(summary)}")
 
 
 def _price_seen(summary: CampaignSummary) -> str:
@@ -530,27 +643,31 @@ def _price_seen(summary: CampaignSummary) -> str:
     ratio, beyond = summary.price_ratio, summary.undercounted
     if ratio is None or beyond is None:
         return ""
-    return (
-        f"; the last answers show {_points(ratio)} points charged for each that the profile {summary.profile!r} expects, which would "
-        f"make {_points(summary.charged + beyond)} charged here and {_points(beyond)} of what is missing: price_per_segment there is "
-        "likely wrong"
+    return _(
+        "; the last answers show {ratio} points charged for each that the profile {profile!r} expects, which would make "
+        "{charged} charged here and {beyond} of what is missing: price_per_segment there is likely wrong"
+    ).format(
+        ratio=_points(ratio),
+        profile=summary.profile,
+        charged=_points(summary.charged + beyond),
+        beyond=_points(beyond),
     )
 
 
 def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
     if PauseReason.IN_DOUBT in summary.reasons:
         settle = " ".join(["xinshi settle", shlex.quote(summary.campaign), *map(shlex.quote, words)])
-        return (
-            "What is in doubt stays as it is: sending it again could reach people twice.\n"
-            f"What each batch waits for, and what reports say by now: {settle}"
-        )
+        return _(
+            "What is in doubt stays as it is: sending it again could reach people twice.\nWhat each batch waits "
+            "for, and what reports say by now: {settle}"
+        ).format(settle=settle)
     if summary.state is not CampaignState.PAUSED or not summary.recipients["planned"]:
         return ""
     if PauseReason.CONTENT in summary.reasons:
-        return "Mend the text and send it as a new campaign: `xinshi send FILE --text …`"
-    before = [_BEFORE_GOING_ON[reason] for reason in summary.reasons if reason in _BEFORE_GOING_ON]
+        return _("Mend the text and send it as a new campaign: `xinshi send FILE --text …`")
+    before = [_(_BEFORE_GOING_ON[reason]) for reason in summary.reasons if reason in _BEFORE_GOING_ON]
     again = shlex.join(["xinshi", "run", summary.campaign, *words])
-    return "\n".join((*before, f"Go on with: {again}"))
+    return "\n".join((*before, _("Go on with: {again}").format(again=again)))
 
 
 # ── the gateway ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -563,10 +680,10 @@ def balance_page(balance: Balance) -> str:
 
 def balances_page(told: Mapping[str, Balance | EngineError]) -> str:
     """The points of several accounts, by their names."""
-    rows = [["account", "points left", "ever bought", "paid"]]
+    rows = [[_("account"), _("points left"), _("ever bought"), _("paid")]]
     for name, balance in told.items():
         if isinstance(balance, EngineError):
-            rows.append([name, "?", "", f"PROBLEM: {balance}"])
+            rows.append([name, "?", "", _("PROBLEM: {balance}").format(balance=balance)])
         else:
             bought = "" if balance.send_total is None else _points(balance.send_total)
             rows.append([name, _points(balance.remaining), bought, balance.payinfo])
@@ -585,12 +702,12 @@ def balances_json(told: Mapping[str, Balance | EngineError]) -> list[dict[str, A
 
 def balance_lines(balance: Balance) -> list[Line]:
     """The points left, for a page that says more."""
-    kind = {True: "prepaid", False: "postpaid", None: "neither prepaid nor postpaid in words that are known"}
-    left: Line = ("points left", "not told by the gateway", "")
+    kind = {True: _("prepaid"), False: _("postpaid"), None: _("neither prepaid nor postpaid in words that are known")}
+    left: Line = (_("points left"), _("not told by the gateway"), "")
     if balance.remaining is not None:
-        left = ("points left", balance.remaining, "")
-    bought: list[Line] = [] if balance.send_total is None else [("ever bought", balance.send_total, "")]
-    return [left, *bought, ("paid", f"{kind[balance.prepaid]} ({balance.payinfo})", "")]
+        left = (_("points left"), balance.remaining, "")
+    bought: list[Line] = [] if balance.send_total is None else [(_("ever bought"), balance.send_total, "")]
+    return [left, *bought, (_("paid"), f"{kind[balance.prepaid]} ({balance.payinfo})", "")]
 
 
 def balance_json(balance: Balance) -> dict[str, Any]:
@@ -602,14 +719,25 @@ def balance_json(balance: Balance) -> dict[str, Any]:
     }
 
 
+def recorded_line(new: int, known: int) -> str:
+    """How many opt-outs were written down."""
+    if not known:
+        return _("{new:,} opt-outs recorded\n").format(new=new)
+    return _("{new:,} opt-outs recorded, {known:,} were known already\n").format(new=new, known=known)
+
+
 def keywords_line(verdict: str, message: str) -> str:
     """The gateway's word about a text."""
     meaning = {
-        "clean": "no forbidden words",
-        "forbidden": "FORBIDDEN words found",
-        "unknown": "the gateway cannot say",
+        "clean": _("no forbidden words"),
+        "forbidden": _("FORBIDDEN words found"),
+        "unknown": _("the gateway cannot say"),
     }[verdict]
-    return f"{meaning}: the gateway says 「{message}」\n" if message else f"{meaning}\n"
+    return (
+        _("{meaning}: the gateway says 「{message}」\n").format(meaning=meaning, message=message)
+        if message
+        else f"{meaning}\n"
+    )
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -629,8 +757,12 @@ def _when(at: datetime) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return _("{seconds} s").format(seconds=max(1, round(seconds)))
+    return (
+        _("{minutes:.0f} min").format(minutes=seconds / 60)
+        if seconds < 5400
+        else _("{hours:.1f} h").format(hours=seconds / 3600)
+    )
 
 
 def _shortened(raw: str) -> str:
@@ -648,20 +780,32 @@ def _cells(word: str) -> int:
 def audit_page(found: Audited) -> str:
     """The laws, the balance from reading to reading and answer to answer, and what a person should look at."""
     polls = found.polls
-    cost = f" (up to {polls.may_have_cost:,} reports with them)" if polls.may_have_cost else ""
+    cost = (
+        _(" (up to {may_have_cost:,} reports with them)").format(may_have_cost=polls.may_have_cost)
+        if polls.may_have_cost
+        else ""
+    )
     lines: list[Line] = [
-        ("campaign", found.summary.campaign, ""),
-        ("verdict", "every law holds" if found.all_hold else "A LAW IS BROKEN", ""),
-        *((f"  {finding.law.value.replace('_', ' ')}", _law_words(finding), "") for finding in found.findings),
-        ("polls", f"made {polls.made:,}, lost {polls.lost:,}{cost}, unreadable {polls.unread:,}", ""),
+        (_("campaign"), found.summary.campaign, ""),
+        (_("verdict"), _("every law holds") if found.all_hold else _("A LAW IS BROKEN"), ""),
+        *((f"  {word_of(finding.law.value)}", _law_words(finding), "") for finding in found.findings),
+        (
+            _("polls"),
+            _("made {made:,}, lost {lost:,}{cost}, unreadable {unread:,}").format(
+                made=polls.made, lost=polls.lost, cost=cost, unread=polls.unread
+            ),
+            "",
+        ),
         *_doubt_lines(found.doubts),
-        *(("look at", flag.words, "") for flag in found.flags),
+        *((_("look at"), flag.words, "") for flag in found.flags),
     ]
     page = f"\n{grid(lines)}"
     if found.reckoning.steps:
-        page += f"\nThe balance, from reading to reading:\n{grid(_reckoning_lines(found.reckoning))}"
+        page += _("\nThe balance, from reading to reading:\n{reckoning}").format(
+            reckoning=grid(_reckoning_lines(found.reckoning))
+        )
     if found.drawing:
-        page += "\nThe balance, from answer to answer (times in UTC):\n" + "".join(
+        page += _("\nThe balance, from answer to answer (times in UTC):\n") + "".join(
             f"{line}\n" for line in found.drawing
         )
     return page
@@ -684,31 +828,45 @@ def audit_json(found: Audited) -> dict[str, Any]:
 
 
 def _law_words(finding: Finding) -> str:
-    return ("holds   " if finding.holds else "BROKEN  ") + finding.detail
+    return (_("holds   ") if finding.holds else _("BROKEN  ")) + finding.detail
 
 
 def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
     for row in doubts[:_MOST_DOUBTS]:
-        why = row.waits_for or "nothing has looked at it yet: `xinshi settle` does"
-        yield "in doubt", f"batch {row.seq}, {row.size:,} recipients: {row.reason}\n{why}", ""
+        why = row.waits_for or _("nothing has looked at it yet: `xinshi settle` does")
+        yield (
+            _("in doubt"),
+            _("batch {seq}, {size:,} recipients: {reason}\n{why}").format(
+                seq=row.seq, size=row.size, reason=row.reason, why=why
+            ),
+            "",
+        )
     if more := doubts[_MOST_DOUBTS:]:
-        yield "in doubt", f"and {len(more):,} batches more", ""
+        yield _("in doubt"), _("and {count:,} batches more").format(count=len(more)), ""
 
 
 def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
     """Opening, what was charged and bought, what does not add up with its interval, and so on to the closing."""
     opening, *later = reckoning.steps
-    yield "opening", opening.remaining, f"read at {_when(opening.at)}"
+    yield _("opening"), opening.remaining, _("read at {at}").format(at=_when(opening.at))
     before = opening
     for step in later:
         if step.charges:
-            yield "  charged", -step.charged, f"in {step.charges:,} {'batch' if step.charges == 1 else 'batches'}"
+            yield (
+                "  " + _("charged"),
+                -step.charged,
+                _n("in {count:,} batch", "in {count:,} batches", step.charges).format(count=step.charges),
+            )
         if step.topped_up:
-            yield "  topped up", step.topped_up, ""
+            yield "  " + _("topped up"), step.topped_up, ""
         if step.missing:
-            span = f"between {_when(before.at)} and {_when(step.at)}"
-            yield "  unexplained", -step.missing, f"{span}: {step.because}"
-        yield "closing" if step is later[-1] else "reading", step.remaining, f"read at {_when(step.at)}"
+            span = _("between {begin} and {end}").format(begin=_when(before.at), end=_when(step.at))
+            yield "  " + _("unexplained"), -step.missing, f"{span}: {step.because}"
+        yield (
+            _("closing") if step is later[-1] else _("reading"),
+            step.remaining,
+            _("read at {at}").format(at=_when(step.at)),
+        )
         before = step
 
 
@@ -718,52 +876,74 @@ def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
 def traces_page(number: str, traces: Sequence[Trace], *, with_texts: bool = False) -> str:
     """What happened to a number, campaign by campaign; `with_texts`: and what it is told."""
     if not traces:
-        return f"{number} is in no campaign of this journal.\n"
+        return _("{number} is in no campaign of this journal.\n").format(number=number)
     return "".join(f"\n{grid(_trace_lines(trace, with_texts))}" for trace in traces)
 
 
 def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
-    yield "campaign", trace.campaign, ""
-    yield "state", trace.state.replace("_", " "), ""
+    yield _("campaign"), trace.campaign, ""
+    yield _("state"), word_of(trace.state), ""
     if trace.exclusion is not None:
-        yield "left out", trace.exclusion, ""
+        yield _("left out"), trace.exclusion, ""
     if trace.notice is None:
-        yield "list", f"{trace.file}, line {trace.line}", ""
+        yield _("list"), _("{file}, line {line}").format(file=trace.file, line=trace.line), ""
     else:
-        yield "queue", trace.file, ""
-        yield "message", trace.notice, ""
+        yield _("queue"), trace.file, ""
+        yield _("message"), trace.notice, ""
     if trace.batch is not None:
-        yield "batch", f"{trace.batch}" if trace.attempts else f"{trace.batch}, not sent yet", ""
+        yield (
+            _("batch"),
+            f"{trace.batch}" if trace.attempts else _("{batch}, not sent yet").format(batch=trace.batch),
+            "",
+        )
     if trace.message is not None and trace.message.content:
-        parts = f"{trace.message.segments} {'part' if trace.message.segments == 1 else 'parts'}"
-        told_words = f"{trace.message.units} characters, {parts}"
-        yield "text", trace.message.content if with_texts else f"{told_words} (-v shows it)", ""
+        parts = _parts(trace.message.segments)
+        told_words = _("{units} characters, {parts}").format(units=trace.message.units, parts=parts)
+        yield (
+            _("text"),
+            trace.message.content if with_texts else _("{told_words} (-v shows it)").format(told_words=told_words),
+            "",
+        )
     told = {report.task_id: report for report in trace.reports}
     for attempt in trace.attempts:
-        without = ", without this number" if attempt.number in trace.omitted_from else ""
-        yield f"attempt {attempt.number}", f"{_when(attempt.started_at)}: {_attempt_words(attempt)}{without}", ""
+        without = _(", without this number") if attempt.number in trace.omitted_from else ""
+        yield (
+            _("attempt {number}").format(number=attempt.number),
+            f"{_when(attempt.started_at)}: {_attempt_words(attempt)}{without}",
+            "",
+        )
         if attempt.evidence:
-            by = f", by {attempt.settled_by.value}" if attempt.settled_by else ""
-            at = f" at {_when(attempt.settled_at)}" if attempt.settled_at else ""
-            yield "  settled", f"{attempt.evidence}{by}{at}", ""
+            by = (
+                _(", by {settled_by}").format(settled_by=word_of(attempt.settled_by.value))
+                if attempt.settled_by
+                else ""
+            )
+            at = _(" at {settled_at}").format(settled_at=_when(attempt.settled_at)) if attempt.settled_at else ""
+            yield "  " + _("settled"), f"{attempt.evidence}{by}{at}", ""
         if attempt.waits_for:
-            yield "  waits for", attempt.waits_for, ""
+            yield "  " + _("waits for"), attempt.waits_for, ""
         if attempt.task_id:
-            yield "  task id", attempt.task_id, ""
-            yield "  report", _report_words(told.get(attempt.task_id)), ""
+            yield "  " + _("task id"), attempt.task_id, ""
+            yield "  " + _("report"), _report_words(told.get(attempt.task_id)), ""
 
 
 def _attempt_words(attempt: AttemptRow) -> str:
-    outcome = "no outcome yet" if attempt.outcome is None else attempt.outcome.value.replace("_", " ")
-    return f"{outcome}: {attempt.reason}" if attempt.reason else outcome
+    outcome = _("no outcome yet") if attempt.outcome is None else word_of(attempt.outcome.value)
+    return _("{state}: {why}").format(state=outcome, why=attempt.reason) if attempt.reason else outcome
 
 
 def _report_words(told: ToldReport | None) -> str:
     if told is None:
-        return "none so far"
+        return _("none so far")
     code = f" {told.error_code}" if told.error_code else ""
-    at = f" at {_when(told.received_at)}" if told.received_at else ", without a time that can be read"
-    return f"{told.state.value}{at} (the gateway says 「{told.status}{code}」)"
+    at = (
+        _(" at {received_at}").format(received_at=_when(told.received_at))
+        if told.received_at
+        else _(", without a time that can be read")
+    )
+    return _("{state}{at} (the gateway says 「{status}{code}」)").format(
+        state=word_of(told.state.value), at=at, status=told.status, code=code
+    )
 
 
 def trace_json(trace: Trace) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
+from engine.language import _
 from engine.live import Live
 from engine.runs.steering import SENDING
 
@@ -30,7 +32,7 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
     )
     over = threading.Event()
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bars:
-        task = bars.add_task("starting", total=None, figures="")
+        task = bars.add_task(_("starting"), total=None, figures="")
 
         def draw() -> None:
             while True:
@@ -39,7 +41,7 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
                 if over.wait(_EVERY_S):
                     return
 
-        drawer = threading.Thread(target=draw, name="progress", daemon=True)
+        drawer = threading.Thread(target=copy_context().run, args=(draw,), name="progress", daemon=True)
         drawer.start()
         try:
             yield
@@ -50,19 +52,22 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
 
 def _state(live: Live) -> tuple[int, int | None, str]:
     if not live.recipients:
-        return 0, None, f"{live.rows:,} rows"
+        return 0, None, _("{rows:,} rows").format(rows=live.rows)
     now = live.collector.progress()
     done = now.accepted + now.refused + now.in_doubt
-    parts = [f"{now.accepted:,}/{live.recipients:,} accepted", f"{now.charged:,f} points"]
+    parts = [
+        _("{accepted:,}/{recipients:,} accepted").format(accepted=now.accepted, recipients=live.recipients),
+        _("{charged:,f} points").format(charged=now.charged),
+    ]
     if now.reported_remaining is not None:
-        parts.append(f"{now.reported_remaining:,f} left")
+        parts.append(_("{reported_remaining:,f} left").format(reported_remaining=now.reported_remaining))
     if now.in_doubt:
-        parts.append(f"[yellow]{now.in_doubt:,} in doubt[/yellow]")
+        parts.append("[yellow]" + _("{in_doubt:,} in doubt").format(in_doubt=now.in_doubt) + "[/yellow]")
     if now.refused:
-        parts.append(f"[red]{now.refused:,} refused[/red]")
+        parts.append("[red]" + _("{refused:,} refused").format(refused=now.refused) + "[/red]")
     parts += filter(None, (live.leaves(), live.ends()))
     if by := _held_back(live):
-        parts.append(f"limited by {by}")
+        parts.append(_("limited by {by}").format(by=by))
     return done, live.recipients, " · ".join(parts)
 
 

@@ -13,12 +13,15 @@ from types import FrameType
 from typing import NoReturn
 
 from engine.cli import out, pages
+from engine.cli.asking import YES
 from engine.cli.beginning import read_settings
 from engine.cli.exits import AGAIN, OK
+from engine.cli.terms import word_of
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.gateway.profile import load_profile
 from engine.journal.port import OptOutSource
+from engine.language import _
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
 from engine.results.backup import back_up
@@ -50,7 +53,12 @@ def export(
             settings.journal_path, campaign, output, form=form_of(form, output), states=states, columns=wanted
         )
         for label, problem in found.lacking:
-            out.tell(common, f"Note: {label} {problem}; its rows have their number and no other column of it.\n")
+            out.tell(
+                common,
+                _("Note: {label} {problem}; its rows have their number and no other column of it.\n").format(
+                    label=label, problem=problem
+                ),
+            )
         if output == STANDARD_OUTPUT:
             out.tell(common, _written(found, output))
         elif common.json:
@@ -61,11 +69,13 @@ def export(
 
 
 def _written(found: Exported, output: Path) -> str:
-    counted = ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in found.states.most_common())
-    delivered = ", ".join(f"{count:,} {word}" for word, count in found.delivery.most_common())
-    of_all = f"of {sum(found.states.values()):,}: {counted}" + (f" ({delivered})" if delivered else "")
-    where = "" if output == STANDARD_OUTPUT else f" to {output}"
-    return f"{found.lines:,} lines written{where}, {of_all}\n"
+    counted = ", ".join(f"{count:,} {word_of(word)}" for word, count in found.states.most_common())
+    delivered = ", ".join(f"{count:,} {word_of(word)}" for word, count in found.delivery.most_common())
+    of_all = _("of {count:,}: {counted}").format(count=sum(found.states.values()), counted=counted) + (
+        f" ({delivered})" if delivered else ""
+    )
+    where = "" if output == STANDARD_OUTPUT else _(" to {output}").format(output=output)
+    return _("{lines:,} lines written{where}, {of_all}\n").format(lines=found.lines, where=where, of_all=of_all)
 
 
 def _json(found: Exported, output: Path) -> dict[str, object]:
@@ -93,7 +103,11 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
     run_in_loop(main())
     (summary,) = summaries
     if summary.forgotten_at is not None and by is not None:
-        raise PlanError(f"--by {by}: the rows of {campaign} were forgotten on {summary.forgotten_at:%Y-%m-%d}")
+        raise PlanError(
+            _("--by {by}: the rows of {campaign} were forgotten on {forgotten_at:%Y-%m-%d}").format(
+                by=by, campaign=campaign, forgotten_at=summary.forgotten_at
+            )
+        )
     with _ended_by_sigterm():
         found = findings(settings.journal_path, campaign, by=by)
         if html is None:
@@ -101,13 +115,15 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
             return OK
         words = Words(
             state=pages.headline(summary),
-            excluded={reason.value: text for reason, text in pages.EXCLUDED.items()},
+            excluded={reason.value: _(text) for reason, text in pages.EXCLUDED.items()},
             run=_run_facts(settings, summary, found),
         )
         with landing(html) as file:
             file.write(page(summary, found, words, at=datetime.now(UTC)).encode("utf-8", "replace"))
     if html != STANDARD_OUTPUT:
-        out.tell(common, f"The report is in {html}; open it in a browser, and print it from there.\n")
+        out.tell(
+            common, _("The report is in {html}; open it in a browser, and print it from there.\n").format(html=html)
+        )
     return OK
 
 
@@ -115,25 +131,37 @@ def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) ->
     known = found.known
     lists = [
         (
-            "list" if len(known.sources) == 1 else f"list {place}",
-            f"{each.path} · {each.size:,} bytes · {each.encoding} · numbers in {each.number_column} · sha256 {each.sha256[:12]}",
+            _("list") if len(known.sources) == 1 else _("list {place}").format(place=place),
+            _("{path} · {size:,} bytes · {encoding} · numbers in {number_column} · sha256 {sha256}").format(
+                path=each.path,
+                size=each.size,
+                encoding=each.encoding,
+                number_column=each.number_column,
+                sha256=each.sha256[:12],
+            ),
         )
         for place, each in enumerate(known.sources, 1)
     ]
     pace = next((each.pace for each in settings.accounts.values() if each.account_key == known.account), None)
     batches = sum(count for word, count in summary.batches.items() if word != "split")
-    facts = [*lists, ("profile", known.profile), ("batches", f"{batches:,}"), ("plan hash", known.plan_hash)]
+    facts = [*lists, (_("profile"), known.profile), (_("batches"), f"{batches:,}"), (_("plan hash"), known.plan_hash)]
     if pace is not None:
-        limit = f"{pace.requests_per_second:g} requests a second" if pace.requests_per_second else "no limit"
-        facts.append(("pace, as set now", f"{limit}, {pace.in_flight} in flight"))
+        limit = (
+            _("{requests_per_second:g} requests a second").format(requests_per_second=pace.requests_per_second)
+            if pace.requests_per_second
+            else _("no limit")
+        )
+        facts.append(
+            (_("pace, as set now"), _("{limit}, {in_flight} in flight").format(limit=limit, in_flight=pace.in_flight))
+        )
     return facts
 
 
 def _report_text(summary: CampaignSummary, found: Findings) -> str:
     parts = [pages.summary_page(summary)]
     if reasons := found.reasons():
-        rows = [("undelivered", "code", "meaning, where known")]
-        rows += [(f"{each.count:,}", each.code or "(none)", each.meaning) for each in reasons]
+        rows = [(_("undelivered"), _("code"), _("meaning, where known"))]
+        rows += [(f"{each.count:,}", each.code or _("(none)"), each.meaning) for each in reasons]
         parts.append(pages.columns(rows))
     if found.column is not None:
         parts.append(pages.columns(_values(found)))
@@ -143,7 +171,9 @@ def _report_text(summary: CampaignSummary, found: Findings) -> str:
 
 
 def _values(found: Findings) -> list[Sequence[str]]:
-    rows: list[Sequence[str]] = [(found.column or "", "recipients", "delivered", "undelivered", "no report")]
+    rows: list[Sequence[str]] = [
+        (found.column or "", _("recipients"), _("delivered"), _("undelivered"), _("no report"))
+    ]
     for value, tally in found.by_value():
         counts = (tally.recipients, tally.delivered, tally.undelivered, tally.unreported)
         rows.append((mask(value), *(f"{count:,}" for count in counts)))
@@ -152,7 +182,7 @@ def _values(found: Findings) -> list[Sequence[str]]:
 
 def _spans(spans: Sequence[Span]) -> list[Sequence[str]]:
     top = max(span.delivered + span.undelivered for span in spans) or 1
-    rows: list[Sequence[str]] = [("time (China)", "submitted", "delivered", "undelivered", "reports")]
+    rows: list[Sequence[str]] = [(_("time (China)"), _("submitted"), _("delivered"), _("undelivered"), _("reports"))]
     for span in spans:
         bar = "█" * round(30 * span.delivered / top) + "░" * round(30 * span.undelivered / top)
         counts = (span.submitted, span.delivered, span.undelivered)
@@ -171,7 +201,7 @@ def backup(target: Path, common: Common) -> int:
     if common.json:
         out.data({"backup": str(target), "bytes": size})
     elif not common.quiet:
-        out.page(f"{target}: {size:,} bytes, checked\n")
+        out.page(_("{target}: {size:,} bytes, checked\n").format(target=target, size=size))
     return OK
 
 
@@ -189,10 +219,10 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
         if not yes:
             out.tell(common, _forgotten_page(found[0], before, done=False))
             if not sys.stdin.isatty():
-                raise PlanError("there is nobody to ask here; add --yes, or --dry-run to see it alone")
-            out.ask("Forget them now? It cannot be undone. [y/N] ")
-            if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-                out.tell(common, "Nothing was forgotten.\n")
+                raise PlanError(_("there is nobody to ask here; add --yes, or --dry-run to see it alone"))
+            out.ask(_("Forget them now? It cannot be undone. [y/N] "))
+            if sys.stdin.readline().strip().lower() not in YES:
+                out.tell(common, _("Nothing was forgotten.\n"))
                 return AGAIN
         found[0] = await forgotten(settings.journal_path, before, at=now)
         return OK
@@ -208,16 +238,31 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
 def _forgotten_page(found: Forgotten, before: datetime, *, done: bool) -> str:
     people = sum(each.recipients for each in found.campaigns)
     lines: list[pages.Line] = [
-        ("older than", f"{before.astimezone():%Y-%m-%d %H:%M}", ""),
-        ("forgotten" if done else "to forget", len(found.campaigns), f"campaigns with {people:,} recipients"),
-        *((f"  {each.name}", each.recipients, f"ended {each.at.astimezone():%Y-%m-%d}") for each in found.campaigns),
+        (_("older than"), f"{before.astimezone():%Y-%m-%d %H:%M}", ""),
+        (
+            _("forgotten") if done else _("to forget"),
+            len(found.campaigns),
+            _("campaigns with {people:,} recipients").format(people=people),
+        ),
         *(
-            ("  stays", each.batches, f"batches of {each.name} are planned, in flight or in doubt")
+            (f"  {each.name}", each.recipients, _("ended {at:%Y-%m-%d}").format(at=each.at.astimezone()))
+            for each in found.campaigns
+        ),
+        *(
+            (
+                "  " + _("stays"),
+                each.batches,
+                _("batches of {name} are planned, in flight or in doubt").format(name=each.name),
+            )
             for each in found.waiting
         ),
-        *(("removed" if done else "to remove", str(file), "") for file in found.files),
+        *((_("removed") if done else _("to remove"), str(file), "") for file in found.files),
         *(
-            ("still there", f"{copy}: a copy from before a migration, with numbers in it; remove it yourself", "")
+            (
+                _("still there"),
+                _("{copy}: a copy from before a migration, with numbers in it; remove it yourself").format(copy=copy),
+                "",
+            )
             for copy in found.copies
         ),
     ]
@@ -248,7 +293,7 @@ def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common)
 
     async def main() -> int:
         for code, numbers in dead.by_code.items():
-            why = reason or f"reported dead: {code} in {campaign}"
+            why = reason or _("reported dead: {code} in {campaign}").format(code=code, campaign=campaign)
             added[code] = await opt_out(settings, common.account, numbers, reason=why, source=OptOutSource.IMPORT)
         return OK
 
@@ -257,9 +302,7 @@ def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common)
     if common.json:
         out.data({"added": new, "known": all_dead - new, "reached_since": dead.reached_since, "codes": added})
         return OK
-    out.page(
-        f"{new:,} opt-outs recorded" + (f", {all_dead - new:,} were known already" if all_dead > new else "") + "\n"
-    )
+    out.page(pages.recorded_line(new, all_dead - new))
     out.tell(common, _other_codes(dead, wanted))
     return OK
 
@@ -267,23 +310,27 @@ def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common)
 def _other_codes(dead: Dead, wanted: Sequence[str]) -> str:
     known = {code.upper() for code in wanted}
     others = sorted(((count, code) for code, count in dead.codes.items() if code.upper() not in known), reverse=True)
-    listed = ", ".join(f"{code or '(none)'} ({count:,})" for count, code in others[:8])
+    listed = ", ".join(f"{code or _('(none)')} ({count:,})" for count, code in others[:8])
     since = (
-        f"{dead.reached_since:,} were reached by a later message, and are left alone.\n" if dead.reached_since else ""
+        _("{reached_since:,} were reached by a later message, and are left alone.\n").format(
+            reached_since=dead.reached_since
+        )
+        if dead.reached_since
+        else ""
     )
     if not listed:
         return since
-    return (
-        f"{since}Taken for dead: {', '.join(wanted) or 'no code'}. Other codes of undelivered ones: {listed}. Where your vendor says "
+    return _(
+        "{since}Taken for dead: {codes}. Other codes of undelivered ones: {listed}. Where your vendor says "
         "that one of them means an unused number: --codes, or dead_number_codes in your profile.\n"
-    )
+    ).format(since=since, codes=", ".join(wanted) or _("no code"), listed=listed)
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does, so that nothing half written stays."""
 
-    def end(number: int, _: FrameType | None) -> NoReturn:
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

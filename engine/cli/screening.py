@@ -10,6 +10,7 @@ from engine.cli import out
 from engine.cli.asking import read_line
 from engine.cli.words import Common, Order
 from engine.errors import PlanError, SendRefused
+from engine.language import N_, _
 from engine.planning.kinds import MARKETING, NOTICE
 from engine.planning.risks import Risk, risks
 from engine.planning.wording import SameText
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 _VALUES_SHOWN = 5
-AGAIN_HINT = "Many of them got nearly this text lately: where nobody can be asked, `send` wants --again as well.\n"
+_THINGS = {"texts": N_("texts"), "different cells": N_("different cells")}
+AGAIN_HINT = N_("Many of them got nearly this text lately: where nobody can be asked, `send` wants --again as well.\n")
 Line = tuple[str, str, str]
 
 
@@ -32,39 +34,51 @@ def with_kind(settings: Settings, order: Order, common: Common, *, asks: bool) -
     if not asks:
         out.tell(
             common,
-            "Note: nobody says whether this is marketing or a notice; tell with --kind marketing or --kind notice.\n",
+            _(
+                "Note: nobody says whether this is marketing or a notice; tell with --kind marketing or --kind "
+                "notice.\n"
+            ),
         )
         return settings
-    out.ask("Is this marketing, or a notice? [m/n] ")
+    out.ask(_("Is this marketing, or a notice? [m/n] "))
     said = read_line().strip().lower()
     kind = next((kind for kind in (MARKETING, NOTICE) if said and kind.startswith(said)), None)
     if kind is None:
-        raise PlanError(f"{said!r} is neither marketing nor notice; say it with --kind")
+        raise PlanError(_("{said!r} is neither marketing nor notice; say it with --kind").format(said=said))
     return replace(settings, message=settings.message.model_copy(update={"kind": kind}))
 
 
 def screening_lines(plan: Plan) -> Iterator[Line]:
     """The lines of the preview."""
-    yield "kind", plan.kind or "not said: --kind marketing or --kind notice", ""
+    yield _("kind"), plan.kind or _("not said: --kind marketing or --kind notice"), ""
     for risk in plan_risks(plan):
-        yield "look at", risk_words(risk), ""
+        yield _("look at"), risk_words(risk), ""
     if plan.overlap is not None and plan.overlap.reached:
-        yield "reached", overlap_words(plan.overlap), ""
+        yield _("reached"), overlap_words(plan.overlap), ""
     if plan.checked is not None:
-        yield "keywords", checked_words(plan.checked), ""
+        yield _("keywords"), checked_words(plan.checked), ""
         for name, values in plan.checked.forbidden.values.items():
             shown = "、".join(list(values)[:_VALUES_SHOWN])
-            more = f" and {len(values) - _VALUES_SHOWN:,} more" if len(values) > _VALUES_SHOWN else ""
-            yield "  forbidden", f"{name}: {shown}{more}", ""
+            more = (
+                _(" and {count:,} more").format(count=len(values) - _VALUES_SHOWN)
+                if len(values) > _VALUES_SHOWN
+                else ""
+            )
+            yield "  " + _("forbidden"), f"{name}: {shown}{more}", ""
 
 
 def overlap_words(overlap: Overlap) -> str:
     """How many of these people got something lately."""
-    days = "day" if overlap.days == 1 else f"{overlap.days:g} days"
-    told = f"{_share(overlap, overlap.reached)} of these people got a message in the last {days}"
+    told = (
+        _("{share} of these people got a message in the last day")
+        if overlap.days == 1
+        else _("{share} of these people got a message in the last {days:g} days")
+    ).format(share=_share(overlap, overlap.reached), days=overlap.days)
     if not overlap.alike:
         return told
-    return f"{told} ({_share(overlap, overlap.alike)} nearly this text: campaign {overlap.campaign})"
+    return _("{told} ({share} nearly this text: campaign {campaign})").format(
+        told=told, share=_share(overlap, overlap.alike), campaign=overlap.campaign
+    )
 
 
 def _share(overlap: Overlap, part: int) -> str:
@@ -85,8 +99,10 @@ def refuse_repeats(plan: Plan, settings: Settings) -> None:
     assert plan.overlap is not None
     if settings.radar.refuse:
         raise SendRefused(
-            f"nothing was sent: {overlap_words(plan.overlap)}. If that is meant, add --again "
-            "(from which share on it is refused: [radar] ask_above_percent)"
+            _(
+                "nothing was sent: {overlap}. If that is meant, add --again (from which share on it is refused: "
+                "[radar] ask_above_percent)"
+            ).format(overlap=overlap_words(plan.overlap))
         )
 
 
@@ -106,23 +122,31 @@ def plan_risks(plan: Plan) -> list[Risk]:
 
 def risk_words(risk: Risk) -> str:
     """A risk in a sentence."""
-    return f"「{risk.sign}」 at position {risk.position}: {risk.why}" if risk.position else risk.why
+    return (
+        _("「{sign}」 at position {position}: {why}").format(sign=risk.sign, position=risk.position, why=risk.why)
+        if risk.position
+        else risk.why
+    )
 
 
 def checked_words(checked: Checked) -> str:
     """What the gateway said of the texts, and how much was asked."""
     if not checked.checked:
-        return f"not checked: {checked.problem}"
+        return _("not checked: {problem}").format(problem=checked.problem)
     found = sum(map(len, checked.forbidden.values.values())) + len(checked.forbidden.rows)
-    verdict = f"{found:,} FORBIDDEN, their rows are left out" if found else "none is forbidden"
+    verdict = _("{found:,} FORBIDDEN, their rows are left out").format(found=found) if found else _("none is forbidden")
     if checked.of == checked.checked == 1 and not found:
-        asked = "the text is checked"
-        verdict = "it is clean"
+        asked = _("the text is checked")
+        verdict = _("it is clean")
     elif checked.of == checked.checked:
-        asked = f"all {checked.checked:,} {checked.things} are checked"
+        asked = _("all {checked:,} {things} are checked").format(
+            checked=checked.checked, things=_(_THINGS[checked.things])
+        )
     else:
-        of = "many" if checked.of is None else f"{checked.of:,}"
-        asked = f"the {checked.checked:,} most frequent of {of} {checked.things} are checked"
+        of = _("many") if checked.of is None else f"{checked.of:,}"
+        asked = _("the {checked:,} most frequent of {of} {things} are checked").format(
+            checked=checked.checked, of=of, things=_(_THINGS[checked.things])
+        )
     why = f" ({checked.problem})" if checked.problem else ""
     return f"{asked}: {verdict}{why}"
 
@@ -158,15 +182,26 @@ def explained_page(found: Explained) -> str:
     """Why texts of a campaign were refused."""
     lines = []
     if found.fixed:
-        lines.append(f"FORBIDDEN words stand in the text itself: the gateway says 「{found.fixed}」")
+        lines.append(
+            _("FORBIDDEN words stand in the text itself: the gateway says 「{fixed}」").format(fixed=found.fixed)
+        )
     for name, values in found.values.items():
-        lines += [f"{name} = {value}: the gateway says 「{words}」" for value, words in values.items()]
+        lines += [
+            _("{name} = {value}: the gateway says 「{words}」").format(name=name, value=value, words=words)
+            for value, words in values.items()
+        ]
     if found.clean:
-        lines.append(f"{found.clean:,} of the {found.texts:,} refused texts are clean, the gateway says now")
+        lines.append(
+            _("{clean:,} of the {texts:,} refused texts are clean, the gateway says now").format(
+                clean=found.clean, texts=found.texts
+            )
+        )
     if found.unclear:
-        lines.append(f"{found.unclear:,} texts are forbidden as a whole; no single cell of them is")
+        lines.append(
+            _("{unclear:,} texts are forbidden as a whole; no single cell of them is").format(unclear=found.unclear)
+        )
     if found.problem:
-        lines.append(f"Not everything could be asked: {found.problem}")
+        lines.append(_("Not everything could be asked: {problem}").format(problem=found.problem))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -13,6 +13,7 @@ from engine.cli.progress import showing
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.journal.port import OpenDoubt
+from engine.language import _
 from engine.live import Live
 from engine.loop import run_in_loop
 from engine.runs.beside import NOT_TAKEN, TAKEN, order_assumption
@@ -30,7 +31,9 @@ def settle(campaign: str, common: Common) -> int:
         async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
-                raise PlanError(f"there is no campaign named {campaign!r}; `xinshi status` lists them")
+                raise PlanError(
+                    _("there is no campaign named {campaign!r}; `xinshi status` lists them").format(campaign=campaign)
+                )
             with showing(live, _is_lively(common)):
                 summary = await engine.settle(record, live=live, stop=stop)
             doubts = await engine.journal.open_doubts(engine.account_key, campaign_id=record.campaign_id)
@@ -49,11 +52,11 @@ def settle(campaign: str, common: Common) -> int:
 def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: Common) -> int:
     """Settle one batch by a person's word, which is written down with their name and reason."""
     if batch is None:
-        raise PlanError("--assume settles one batch: name it with --batch N; `xinshi settle` lists those in doubt")
+        raise PlanError(_("--assume settles one batch: name it with --batch N; `xinshi settle` lists those in doubt"))
     if what not in (TAKEN, NOT_TAKEN):
-        raise PlanError(f"--assume takes taken or not-taken, not {what!r}")
+        raise PlanError(_("--assume takes taken or not-taken, not {what!r}").format(what=what))
     if not reason.strip():
-        raise PlanError("--assume wants a --reason: it is kept as the evidence, with your name")
+        raise PlanError(_("--assume wants a --reason: it is kept as the evidence, with your name"))
     settings = read_settings(common)
 
     async def main() -> int:
@@ -76,10 +79,18 @@ def _doubt_json(doubt: OpenDoubt) -> dict[str, Any]:
 def _doubts_page(campaign: str, doubts: list[OpenDoubt]) -> str:
     if not doubts:
         return ""
-    lines = [f"\nStill in doubt: {len(doubts)} batches. A delivery report ends a doubt by itself; or, when you know:\n"]
+    lines = [
+        _("\nStill in doubt: {count} batches. A delivery report ends a doubt by itself; or, when you know:\n").format(
+            count=len(doubts)
+        )
+    ]
     lines.append(f"  xinshi settle {campaign} --batch N --assume taken|not-taken --reason '…'\n")
     for doubt in doubts[:_SHOWN]:
-        lines.append(f"\n  batch {doubt.seq}, {doubt.size:,} recipients: {doubt.reason}\n    {doubt.waits_for}\n")
+        lines.append(
+            _("\n  batch {seq}, {size:,} recipients: {reason}\n    {waits_for}\n").format(
+                seq=doubt.seq, size=doubt.size, reason=doubt.reason, waits_for=doubt.waits_for
+            )
+        )
     if len(doubts) > _SHOWN:
-        lines.append(f"\n  … and {len(doubts) - _SHOWN} more (--json lists them all)\n")
+        lines.append(_("\n  … and {count} more (--json lists them all)\n").format(count=len(doubts) - _SHOWN))
     return "".join(lines)

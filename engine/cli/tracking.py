@@ -8,7 +8,9 @@ from engine.cli import out, pages
 from engine.cli.beginning import read_settings
 from engine.cli.commands import _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
+from engine.cli.terms import kind_of
 from engine.cli.words import Common
+from engine.language import _
 from engine.live import Live
 from engine.loop import run_in_loop
 from engine.runtime import Engine
@@ -22,7 +24,7 @@ def track(common: Common, *, once: bool, replay: bool) -> int:
     async def main() -> int:
         async with Engine.open(settings, common.account) as engine, _stopping(common, Live()) as (stop, caught):
             if not once and not replay:
-                out.tell(common, "Reading reports and replies; Ctrl-C ends it.\n")
+                out.tell(common, _("Reading reports and replies; Ctrl-C ends it.\n"))
             tally = await engine.track(stop, once=once, replay=replay)
             kept = await engine.journal.polls(engine.account_key)
         if common.json:
@@ -54,16 +56,19 @@ def _tally_json(tally: Tally, *, unread: int) -> dict[str, Any]:
 
 def _tally_page(tally: Tally, *, unread: int) -> str:
     lines: list[pages.Line] = [
-        ("polls", tally.asked, ""),
-        ("records", tally.records, f"of which {tally.fresh:,} told something new"),
-        ("opt-outs", tally.opted_out, ""),
+        (_("polls"), tally.asked, ""),
+        (_("records"), tally.records, _("of which {fresh:,} told something new").format(fresh=tally.fresh)),
+        (_("opt-outs"), tally.opted_out, ""),
     ]
     if tally.replayed:
-        lines.append(("read again", tally.replayed, "kept answers"))
+        lines.append((_("read again"), tally.replayed, _("kept answers")))
     if tally.lost:
-        lines.append(("polls lost", tally.lost, "what their answers held is gone"))
+        lines.append((_("polls lost"), tally.lost, _("what their answers held is gone")))
     if unread:
-        lines.append(("not readable", unread, "answers are kept; after a fix: xinshi track --replay"))
-    lines += [(f"{kind}s", f"no longer asked for: {reason}", "") for kind, reason in tally.stopped.items()]
-    lines += [(f"{kind}s", reason, "") for kind, reason in tally.trouble.items()]
+        lines.append((_("not readable"), unread, _("answers are kept; after a fix: xinshi track --replay")))
+    lines += [
+        (kind_of(kind), _("no longer asked for: {reason}").format(reason=reason), "")
+        for kind, reason in tally.stopped.items()
+    ]
+    lines += [(kind_of(kind), reason, "") for kind, reason in tally.trouble.items()]
     return pages.grid(lines)

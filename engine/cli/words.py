@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
+from engine.language import N_, _
+
 if TYPE_CHECKING:
     from engine.orders.conduct import Wish
 
-_COMMON = Group("Every command", sort_key=100)
+_COMMON = Group(N_("Every command"), sort_key=100)
 
 
 @Parameter(name="*", group=_COMMON)
@@ -22,17 +24,22 @@ _COMMON = Group("Every command", sort_key=100)
 class Common:
     """What every command takes."""
 
-    config: Annotated[Path | None, Parameter(help="The settings file; see also XINSHI_CONFIG.")] = None
-    journal: Annotated[Path | None, Parameter(help="The journal; by default xinshi.db in your state folder.")] = None
-    account: Annotated[str, Parameter(help="Which account of the settings.")] = "default"
-    json: Annotated[bool, Parameter(negative="", show_default=False, help="Data for machines on standard output.")] = (
-        False
-    )
+    config: Annotated[Path | None, Parameter(help=_("The settings file; see also XINSHI_CONFIG."))] = None
+    journal: Annotated[Path | None, Parameter(help=_("The journal; by default xinshi.db in your state folder."))] = None
+    account: Annotated[str, Parameter(help=_("Which account of the settings."))] = "default"
+    json: Annotated[
+        bool, Parameter(negative="", show_default=False, help=_("Data for machines on standard output."))
+    ] = False
     verbose: Annotated[
-        int, Parameter(name=["--verbose", "-v"], count=True, show_default=False, help="Tell more; twice: everything.")
+        int,
+        Parameter(name=["--verbose", "-v"], count=True, show_default=False, help=_("Tell more; twice: everything.")),
     ] = 0
+    lang: Annotated[
+        str | None, Parameter(help=_("The language of what people read: en or zh; see also XINSHI_LANG."))
+    ] = None
+    """Read from the words before the parser is there; it stands here for the help."""
     quiet: Annotated[
-        bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help="Tell nothing but errors.")
+        bool, Parameter(name=["--quiet", "-q"], negative="", show_default=False, help=_("Tell nothing but errors."))
     ] = False
 
 
@@ -42,34 +49,38 @@ class When:
     """When a campaign may send, how many points stay, and who goes first. It is kept with the campaign."""
 
     at: Annotated[
-        str | None, Parameter(help="Begin then: 2026-11-23 09:00, or 09:00 for the next time it is nine (China time).")
+        str | None,
+        Parameter(help=_("Begin then: 2026-11-23 09:00, or 09:00 for the next time it is nine (China time).")),
     ] = None
     window: Annotated[
         tuple[str, ...],
         Parameter(
             negative="",
-            help='Send only within these hours: 08:30-20:00, "Mon-Fri 08:30-12:00,13:30-20:00"; may be given several times; '
-            "any: no hours.",
+            help=_(
+                'Send only within these hours: 08:30-20:00, "Mon-Fri 08:30-12:00,13:30-20:00"; may be given several times; '
+                "any: no hours."
+            ),
         ),
     ] = ()
     expire: Annotated[
-        str | None, Parameter(help="What has not been sent by then never is: a time as for --at, or never.")
+        str | None, Parameter(help=_("What has not been sent by then never is: a time as for --at, or never."))
     ] = None
     keep_points: Annotated[
-        int | None, Parameter(validator=Number(gte=0), help="Points that stay: pause before the balance falls below.")
+        int | None,
+        Parameter(validator=Number(gte=0), help=_("Points that stay: pause before the balance falls below.")),
     ] = None
     canary: Annotated[
         int | None,
         Parameter(
             validator=Number(gte=0),
-            help="So many recipients first, in whole batches; the rest when their reports are good. 0: none.",
+            help=_("So many recipients first, in whole batches; the rest when their reports are good. 0: none."),
         ),
     ] = None
     canary_delivered: Annotated[
-        str | None, Parameter(help="The share of the canary's reports that must say delivered; 80% if not given.")
+        str | None, Parameter(help=_("The share of the canary's reports that must say delivered; 80% if not given."))
     ] = None
     canary_wait: Annotated[
-        str | None, Parameter(help="How long its reports are waited for, such as 90s, 15m, 2h; 15m if not given.")
+        str | None, Parameter(help=_("How long its reports are waited for, such as 90s, 15m, 2h; 15m if not given."))
     ] = None
 
     def wish(self, *, at: datetime) -> Wish:
@@ -95,82 +106,95 @@ class Order(When):
 
     text: Annotated[
         str | None,
-        Parameter(help="The message. {姓名} is filled with the row's cell of that column; {{ and }} are braces."),
+        Parameter(help=_("The message. {姓名} is filled with the row's cell of that column; {{ and }} are braces.")),
     ] = None
     text_file: Annotated[
-        Path | None, Parameter(help="A file with the message (UTF-8), or - for standard input; keeps it out of `ps`.")
+        Path | None,
+        Parameter(help=_("A file with the message (UTF-8), or - for standard input; keeps it out of `ps`.")),
     ] = None
-    text_column: Annotated[str | None, Parameter(help="The column that holds each row's whole message.")] = None
+    text_column: Annotated[str | None, Parameter(help=_("The column that holds each row's whole message."))] = None
     default: Annotated[
         tuple[str, ...],
-        Parameter(negative="", help="What stands in for a blank cell, such as 姓名=客户; may be given several times."),
+        Parameter(
+            negative="", help=_("What stands in for a blank cell, such as 姓名=客户; may be given several times.")
+        ),
     ] = ()
-    column: Annotated[str | None, Parameter(help="The column with the numbers: its name, or its place from 1.")] = None
-    encoding: Annotated[str | None, Parameter(help="The list's encoding, when the found one is wrong.")] = None
-    sheet: Annotated[str | None, Parameter(help="The sheet of a workbook: its name, or its place from 1.")] = None
+    column: Annotated[str | None, Parameter(help=_("The column with the numbers: its name, or its place from 1."))] = (
+        None
+    )
+    encoding: Annotated[str | None, Parameter(help=_("The list's encoding, when the found one is wrong."))] = None
+    sheet: Annotated[str | None, Parameter(help=_("The sheet of a workbook: its name, or its place from 1."))] = None
     exclude: Annotated[
-        tuple[Path, ...], Parameter(negative="", help="A list of people to leave out; may be given several times.")
+        tuple[Path, ...], Parameter(negative="", help=_("A list of people to leave out; may be given several times."))
     ] = ()
     only: Annotated[
         tuple[Path, ...],
-        Parameter(negative="", help="Send to nobody who is not on this list; may be given several times."),
+        Parameter(negative="", help=_("Send to nobody who is not on this list; may be given several times.")),
     ] = ()
-    campaign: Annotated[str | None, Parameter(help="A name for this campaign.")] = None
+    campaign: Annotated[str | None, Parameter(help=_("A name for this campaign."))] = None
     add_to: Annotated[
         str | None,
         Parameter(
-            help="Add these people to a campaign, with its text: its repaired rejects, or more. "
-            "Who was refused there may come again; nobody is sent to twice."
+            help=_(
+                "Add these people to a campaign, with its text: its repaired rejects, or more. "
+                "Who was refused there may come again; nobody is sent to twice."
+            )
         ),
     ] = None
-    signature: Annotated[str | None, Parameter(help="Your brand, as the gateway knows it.")] = None
-    opt_out: Annotated[str | None, Parameter(help="The opt-out words to end the message with.")] = None
+    signature: Annotated[str | None, Parameter(help=_("Your brand, as the gateway knows it."))] = None
+    opt_out: Annotated[str | None, Parameter(help=_("The opt-out words to end the message with."))] = None
     kind: Annotated[
         str | None,
-        Parameter(help="marketing or notice: a marketing text must say how to get no more of them (see --opt-out)."),
+        Parameter(help=_("marketing or notice: a marketing text must say how to get no more of them (see --opt-out).")),
     ] = None
     checkcontent: Annotated[
         bool,
-        Parameter(negative="", show_default=False, help="Have the gateway look for forbidden words in every request."),
+        Parameter(
+            negative="", show_default=False, help=_("Have the gateway look for forbidden words in every request.")
+        ),
     ] = False
     max_per_number: Annotated[
         str | None,
-        Parameter(help="Leave out who got so many messages lately, such as 2/7d: two in seven days."),
+        Parameter(help=_("Leave out who got so many messages lately, such as 2/7d: two in seven days.")),
     ] = None
-    batch_size: Annotated[int | None, Parameter(help="Recipients in one request.")] = None
+    batch_size: Annotated[int | None, Parameter(help=_("Recipients in one request."))] = None
     limit: Annotated[
         int | None,
-        Parameter(validator=Number(gte=1), help="Plan all, but release only so many recipients now, in whole batches."),
+        Parameter(
+            validator=Number(gte=1), help=_("Plan all, but release only so many recipients now, in whole batches.")
+        ),
     ] = None
-    requests_per_second: Annotated[float | None, Parameter(help="The pace; 0: no limit.")] = None
-    in_flight: Annotated[int | None, Parameter(help="How many requests may be under way at once.")] = None
+    requests_per_second: Annotated[float | None, Parameter(help=_("The pace; 0: no limit."))] = None
+    in_flight: Annotated[int | None, Parameter(help=_("How many requests may be under way at once."))] = None
     allow_partial: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="When the points do not reach: send what they reach for, whole batches.",
+            help=_("When the points do not reach: send what they reach for, whole batches."),
         ),
     ] = False
     ignore_reserve: Annotated[
         bool,
-        Parameter(negative="", show_default=False, help="Spend also the points that other unfinished campaigns need."),
+        Parameter(
+            negative="", show_default=False, help=_("Spend also the points that other unfinished campaigns need.")
+        ),
     ] = False
     wait: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="When points, gateway or journal are not there: wait until they are, and go on (see [wait]).",
+            help=_("When points, gateway or journal are not there: wait until they are, and go on (see [wait])."),
         ),
     ] = False
     test: Annotated[
         tuple[str, ...],
-        Parameter(negative="", help="First send the text to this number of yours; may be given several times."),
+        Parameter(negative="", help=_("First send the text to this number of yours; may be given several times.")),
     ] = ()
     dry_run: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Do everything but send; no campaign is made.")
+        bool, Parameter(negative="", show_default=False, help=_("Do everything but send; no campaign is made."))
     ] = False
     again: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Send it once more although this very order was sent.")
+        bool, Parameter(negative="", show_default=False, help=_("Send it once more although this very order was sent."))
     ] = False

@@ -61,6 +61,7 @@ class Desk:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "XINSHI_ACCOUNT__PASSWORD": PASSWORD,
+            "XINSHI_LANG": "en",
         }
 
     def configure(self, more: str = "", *, url: str = "", account: str = "") -> Path:

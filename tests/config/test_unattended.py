@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.app import app
+from engine.cli.app import made
 from engine.notify.outbox import FLUSH_S
 from engine.settings import load_settings
 
@@ -52,7 +52,7 @@ def test_every_word_of_the_examples_is_one_of_the_command_line() -> None:
     assert [command.split()[1] for command in found] == ["track", "run", "run", "track", "backup"]
     for command in found:
         words = re.sub(r"\$\([^)]*\)", "DATE", re.sub(r" 2>\S+", "", command)).split()[1:]
-        app.parse_args(words, exit_on_error=False, print_error=False)
+        made().parse_args(words, exit_on_error=False, print_error=False)
 
 
 def test_a_stop_is_given_all_the_time_it_may_need(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.cli.app import COMMANDS
+
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine"
 PO = ENGINE / "locale" / "zh_CN" / "LC_MESSAGES" / "xinshi.po"
@@ -41,8 +43,13 @@ class Catalogue:
 
 
 def texts_of(engine: Path) -> set[Text]:
-    """Every text that the sources mark with `_`, `N_` and `_n`, and every help text of the command line."""
+    """Every text that the sources mark with `_`, `N_` and `_n`."""
     return {text for path in engine.rglob("*.py") for text in marked(path.read_text("utf-8"), str(path))}
+
+
+def all_texts() -> set[Text]:
+    """Every text for people: those, and the docstrings of the commands, which are their help."""
+    return texts_of(ENGINE) | {Text(one=text) for text in COMMANDS.texts()}
 
 
 def marked(source: str, name: str = "") -> Iterator[Text]:
@@ -186,7 +193,7 @@ def compiled(catalogue: Catalogue) -> bytes:
 
 def main() -> int:
     """Bring sources, .po and .mo together, and name what has no translation yet."""
-    catalogue = merged(read_po(PO.read_text("utf-8")), texts_of(ENGINE))
+    catalogue = merged(read_po(PO.read_text("utf-8")), all_texts())
     PO.write_text(written_po(catalogue), "utf-8")
     MO.write_bytes(compiled(catalogue))
     missing = sorted(text.one for text, said in catalogue.texts.items() if not said)

@@ -15,6 +15,7 @@ from tests.language.catalogue import (
     PO,
     Catalogue,
     Text,
+    all_texts,
     compiled,
     marked,
     merged,
@@ -35,7 +36,7 @@ def catalogue() -> Catalogue:
 
 
 def test_every_text_of_the_sources_is_translated_and_no_other(catalogue: Catalogue) -> None:
-    texts = texts_of(ENGINE)
+    texts = all_texts()
     assert {text.one for text in texts - catalogue.texts.keys()} == set(), "missing: run make catalogue"
     assert {text.one for text in catalogue.texts.keys() - texts} == set(), "stale: run make catalogue"
     assert [text.one for text, said in catalogue.texts.items() if not said.strip()] == []
@@ -72,8 +73,8 @@ def places(text: str) -> set[tuple[str, str | None, str | None]]:
 
 
 def edges(text: str) -> tuple[str, str]:
-    """The blanks and line ends around a text: a page puts texts side by side and below each other."""
-    return text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
+    """The line ends around a text: a page puts texts below each other."""
+    return text[: len(text) - len(text.lstrip("\n"))], text[len(text.rstrip("\n")) :]
 
 
 # ── the tool itself ──────────────────────────────────────────────────────────────────────────────────────────────────
