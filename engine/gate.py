@@ -20,6 +20,7 @@ from engine.gateway.http import HttpGateway, Timeouts
 from engine.gateway.profile import load_profile
 from engine.gateway.route import Route
 from engine.gateway.wire import Credentials, KeywordAnswer
+from engine.language import _
 from engine.model import Balance
 from engine.settings import AccountSettings, Settings
 from engine.telemetry import hide
@@ -81,12 +82,15 @@ class Gate:
         try:
             return await until_read(read, self.retry, asyncio.sleep)
         except NotSent as error:  # "not sent" is said of messages; nobody asked for one here
-            problem = error.problem.removeprefix("not sent: ")
+            problem = error.problem.removeprefix(_("not sent: {problem}").format(problem=""))
             raise NotSent(
-                f"the gateway cannot be reached: {problem}; check account.url", http_status=error.http_status
+                _("the gateway cannot be reached: {problem}; check account.url").format(problem=problem),
+                http_status=error.http_status,
             ) from error
         except (NoAnswer, BadAnswer) as error:
-            problem = f"no usable answer from the gateway: {error.problem}; check account.url and profile"
+            problem = _("no usable answer from the gateway: {problem}; check account.url and profile").format(
+                problem=error.problem
+            )
             raise type(error)(problem, raw=error.raw, http_status=error.http_status) from error
 
 

@@ -21,6 +21,7 @@ from engine.errors import IntakeError, PlanError
 from engine.events import BatchAccepted, BatchInDoubt, BatchRefused, Event, Planned
 from engine.intake.kept import kept_folder
 from engine.journal.port import CampaignRecord
+from engine.language import N_, _
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance
@@ -111,7 +112,7 @@ class Engine:
         gateway, see `Campaign.run`. Raises PlanError, IntakeError, SendRefused, BalanceTooLow; then nothing of it stays.
         """
         if (text is None) == (text_column is None):
-            raise PlanError("give the message once: as text, or as text_column where every row has its own")
+            raise PlanError(_("give the message once: as text, or as text_column where every row has its own"))
         order = SendOrder(
             files=(),
             text=text,
@@ -132,10 +133,10 @@ class Engine:
             try:
                 return await self._planned(path, order, exclude, only, keeps=keeps)
             except IntakeError as error:
-                source = "the rows" if error.source == path else error.source
+                source = N_("the rows") if error.source == path else error.source
                 raise IntakeError(error.problem, source=source, line=error.line) from error
             except PlanError as error:
-                raise PlanError(str(error).replace(str(path), "the rows")) from error
+                raise PlanError(str(error).replace(str(path), _("the rows"))) from error
 
     async def _planned(
         self, path: Path, order: SendOrder, exclude: Sequence[Path], only: Sequence[Path], *, keeps: bool
@@ -173,7 +174,7 @@ class Engine:
         """A campaign of the journal. Raises PlanError when there is none of that name, JournalError."""
         record = await self._machine.journal.find_campaign(name=name)
         if record is None:
-            raise PlanError(f"there is no campaign named {name!r} in this journal")
+            raise PlanError(_("there is no campaign named {name!r} in this journal").format(name=name))
         return self._known(record)
 
     async def campaigns(self) -> list[CampaignSummary]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from engine.dispatch.forecast import Forecast, in_words
 from engine.dispatch.timetable import Timetable
+from engine.language import N_, _
 from engine.ledger.collector import Collector
 
 
@@ -17,7 +18,7 @@ class Live:
     """What the display shows while a run goes on. Written by the engine, read at the display's own pace."""
 
     def __init__(self) -> None:
-        self.phase = "starting"
+        self.phase = N_("starting")  # shown with `_`
         self.rows = 0
         self.recipients = 0  # to send in this run
         self.collector = Collector(opening=None)
@@ -41,13 +42,15 @@ class Live:
             return
         self._price_is_told = True
         self.notice(
-            f"The gateway charges {ratio * expected:,f} points for a segment, not {expected:,f} as the profile says "
-            "(price_per_segment); what is needed is reckoned with that."
+            _(
+                "The gateway charges {charged:,f} points for a segment, not {expected:,f} as the profile says "
+                "(price_per_segment); what is needed is reckoned with that."
+            ).format(charged=ratio * expected, expected=expected)
         )
 
     def standing(self) -> str:
         """Where the run stands, in words, as far as its pace does not tell."""
-        told = ("" if self.phase == "sending" else self.phase, self.rest, self.ends())
+        told = ("" if self.phase == "sending" else _(self.phase), self.rest, self.ends())
         return "; ".join(filter(None, told))
 
     def ends(self) -> str:
@@ -66,7 +69,7 @@ class Live:
         now = self.collector.progress()
         left = self.recipients - now.accepted - now.refused - now.in_doubt
         points = self.collector.leaves(left) if left > 0 else None
-        return "" if points is None else f"leaves {points:,f}"
+        return "" if points is None else _("leaves {points:,f}").format(points=points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from engine.errors import BadAnswer, GatewayError, JournalBusy, NoAnswer, NotSent, Refused, SendRefused
 from engine.journal.port import CampaignRecord
+from engine.language import _
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
@@ -64,7 +65,7 @@ async def opened(
                 if not waits:
                     raise
                 if not told:
-                    announce(f"Waiting: {busy}")
+                    announce(_("Waiting: {busy}").format(busy=busy))
                     logger.info("waiting for the journal", extra={"owner": busy.owner_pid})
                 told = True
             await asyncio.sleep(rests.grow())
@@ -81,10 +82,12 @@ async def planned(engine: Engine, order: SendOrder, reading: Pipeline, live: Liv
             if not order.waits or not _may_pass(refused.__cause__):
                 raise
             if not told:
-                live.notice(f"Waiting: {refused.__cause__}. It is tried again; Ctrl-C ends that.")
+                live.notice(
+                    _("Waiting: {problem}. It is tried again; Ctrl-C ends that.").format(problem=refused.__cause__)
+                )
                 logger.info("waiting for the gateway before planning")
             told = True
-        live.phase = "waiting for the gateway"
+        live.phase = _("waiting for the gateway")
         await asyncio.sleep(rests.grow())
 
 
@@ -134,17 +137,19 @@ class Sending:
         self, record: CampaignRecord, summary: CampaignSummary, rests: Rests
     ) -> CampaignRecord | None:
         """The campaign as it is when it may go on, or was cancelled; None when the wait was stopped."""
-        because = "; ".join((BECAUSE[reason]) for reason in summary.reasons)
+        because = "; ".join(_(BECAUSE[reason]) for reason in summary.reasons)
         self.live.notice(
-            f"{record.name} is paused: {because}. Looking again every {rests.next_s:g} s and more, and going on by itself. "
-            "Ctrl-C ends the wait; `run` goes on later."
+            _(
+                "{name} is paused: {because}. Looking again every {seconds:g} s and more, and going on by itself. Ctrl-C "
+                "ends the wait; `run` goes on later."
+            ).format(name=record.name, because=because, seconds=rests.next_s)
         )
         lowest = self.live.collector.progress().reported_remaining  # points may have come while the run was ending
         known = [points for points in (summary.remaining, lowest) if points is not None]
         top_up = _TopUp(min(known, default=None))
         async with self.engine.tracking_beside(self.live, self.stop):
             while True:
-                self.live.phase = f"waiting: {because}"
+                self.live.phase = _("waiting: {because}").format(because=because)
                 now = await self._rest(record, rests.grow())
                 if now is None or now.stored_state in (CampaignState.CANCELLED, CampaignState.PLANNED):
                     return now  # stopped, or somebody's order came meanwhile

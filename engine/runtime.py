@@ -47,6 +47,7 @@ from engine.journal.port import (
     Tally,
 )
 from engine.journal.store import SqlJournal
+from engine.language import N_, _
 from engine.ledger.collector import Collector
 from engine.ledger.evidence import Policy
 from engine.ledger.floor import Floor
@@ -94,7 +95,7 @@ from engine.tracking import Tally as TrackingTally
 
 Result = TypeVar("Result")
 PREPARED_MOST = 256  # texts ready to be sent
-_NO_BALANCE = "the gateway does not tell the balance, so no points can be kept"
+_NO_BALANCE = N_("the gateway does not tell the balance, so no points can be kept")
 FRUITLESS_MOST = 3  # rounds of sending again what was not taken, in which nothing was accepted
 CATCH_UP_S = 1.0
 SMALL_POLL = 200  # reports asked for at once while doubts are open
@@ -190,13 +191,17 @@ class Engine:
             named = await self.journal.find_campaign(name=order.campaign)
             if named is not None and order.again:
                 raise PlanError(
-                    f"a campaign named {order.campaign!r} exists already; sent once more, it needs a name of its own: "
-                    "choose another one with --campaign, or leave it away"
+                    _(
+                        "a campaign named {campaign!r} exists already; sent once more, it needs a name of its own: choose "
+                        "another one with --campaign, or leave it away"
+                    ).format(campaign=order.campaign)
                 )
             if named is not None and named.order_key != key:
                 raise PlanError(
-                    f"a campaign named {order.campaign!r} exists already, with another list, text or account; "
-                    "choose another name with --campaign"
+                    _(
+                        "a campaign named {campaign!r} exists already, with another list, text or account; choose another name "
+                        "with --campaign"
+                    ).format(campaign=order.campaign)
                 )
             if named is not None:
                 return named
@@ -212,9 +217,11 @@ class Engine:
         try:
             balance = await self.gate.balance()
         except Refused as error:
-            raise SendRefused(f"nothing was sent: {error}. Check account, userid and password") from error
+            raise SendRefused(
+                _("nothing was sent: {error}. Check account, userid and password").format(error=error)
+            ) from error
         except GatewayError as error:
-            raise SendRefused(f"nothing was sent: the balance cannot be read: {error}") from error
+            raise SendRefused(_("nothing was sent: the balance cannot be read: {error}").format(error=error)) from error
         plan = await Planner(self.gate, order, reading, live).plan(self.journal, balance, "")
         try:
             self._refuse_if_too_low(plan, order)
@@ -321,12 +328,20 @@ class Engine:
         if not left or not timetable.has_expired:
             return left
         expired = await finish(self.journal.expire_campaign(record.campaign_id))
-        live.notice(f"The time of {record.name} is over: {expired:,} recipients expired and will not be sent to.")
+        live.notice(
+            _("The time of {name} is over: {expired:,} recipients expired and will not be sent to.").format(
+                name=record.name, expired=expired
+            )
+        )
         return []
 
     async def _until_open(self, record: CampaignRecord, timetable: Timetable, live: Live, stop: Stop) -> PoolEnd | None:
         """Wait for its hours, and track and settle meanwhile. Not None: the wait was stopped."""
-        live.notice(f"{record.name} {timetable.words()}. Ctrl-C ends the wait; `run` goes on later.")
+        live.notice(
+            _("{name} {words}. Ctrl-C ends the wait; `run` goes on later.").format(
+                name=record.name, words=timetable.words()
+            )
+        )
         tell, told = (lambda words: setattr(live, "phase", words)), (PauseReason.WINDOW,)
         await self.journal.set_campaign_state(record.campaign_id, CampaignState.PAUSED, told, timetable.words())
         self.herald.over(await self._summary(record), mends=told)
@@ -498,7 +513,7 @@ class Engine:
                 accepted = now_accepted
                 if fruitless >= FRUITLESS_MOST:
                     return PoolEnd(
-                        reason=PauseReason.DOUBTS, detail="answers keep getting lost, whatever is sent again"
+                        reason=PauseReason.DOUBTS, detail=_("answers keep getting lost, whatever is sent again")
                     )
 
     @asynccontextmanager
@@ -528,7 +543,7 @@ class Engine:
             settler = self._settler(live)
             balance = await self._opening_reading(record, settler, stop)
             if isinstance(balance, PoolEnd) and balance.reason is not PauseReason.STOPPED:
-                raise SendRefused(f"nothing was settled: {balance.detail}")
+                raise SendRefused(_("nothing was settled: {problem}").format(problem=balance.detail))
             async with self._tracked(Barred(), live, stop):
                 await settler.until_settled(record.campaign_id, give_up=stop.gently)
         return await self._summary(record)
@@ -569,7 +584,9 @@ class Engine:
 
     def _refuse_foreign(self, record: CampaignRecord) -> None:
         if record.account != self.account_key:
-            raise PlanError(f"campaign {record.name!r} belongs to another account; choose it with --account")
+            raise PlanError(
+                _("campaign {name!r} belongs to another account; choose it with --account").format(name=record.name)
+            )
 
     async def consume(self, source: Source, order: ConsumeOrder, *, live: Live, stop: Stop) -> Consumed:
         """Send what a queue brings, until a stop or a reason to pause; once: until it is empty.
@@ -696,7 +713,7 @@ class Engine:
             _beside_sending(tracker.run(over), "reports and replies are no longer read"), name="tracking"
         )
         try:
-            live.phase = "reading reports and replies"
+            live.phase = _("reading reports and replies")
             with suppress(TimeoutError):
                 async with asyncio.timeout(CATCH_UP_S):
                     await unless_set(stop.gently, tracker.caught_up())
@@ -779,7 +796,10 @@ class Engine:
         """
         if not self.settings.tracking.enabled:
             raise SettingsError(
-                "tracking.enabled is false: another system reads the reports of this account, and they can be read only once"
+                _(
+                    "tracking.enabled is false: another system reads the reports of this account, and they can be read only "
+                    "once"
+                )
             )
         tracker = self._tracker(_nobody_is_sending, once=once)
         if replay:
@@ -873,11 +893,14 @@ class Engine:
         largest = max((kind.size for kind in left), default=0)
         if fits is None or largest <= fits:
             return ""
-        return f"batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise numbers_per_second"
+        return _(
+            "batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise "
+            "numbers_per_second"
+        ).format(largest=largest, fits=fits)
 
     async def _closing_reading(self, record: CampaignRecord | None, live: Live, settler: Settler, stop: Stop) -> None:
         """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
-        live.phase = "closing"
+        live.phase = N_("closing")
         try:
             async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
                 await unless_set(stop.now, settler.read(None if record is None else record.campaign_id))
@@ -898,12 +921,17 @@ class Engine:
         too_few = needed - (balance.remaining - spending.keep - spending.reserved)
         if too_few > 0:
             names = (
-                f" ({', '.join(name for name, _ in plan.reserved)}; --ignore-reserve spends them)" if reserved else ""
+                _(" ({names}; --ignore-reserve spends them)").format(
+                    names=", ".join((name for name, __ in plan.reserved))
+                )
+                if reserved
+                else ""
             )
             raise BalanceTooLow(
-                f"nothing was sent: the campaign needs {needed:,f} points and {balance.remaining:,f} are left"
-                f"{spending.stays}{names} ({too_few:,f} too few); top up, or send what the balance reaches for with "
-                "--allow-partial"
+                _(
+                    "nothing was sent: the campaign needs {needed:,f} points and {remaining:,f} are left{stays}{names} "
+                    "({too_few:,f} too few); top up, or send what the balance reaches for with --allow-partial"
+                ).format(needed=needed, remaining=balance.remaining, stays=spending.stays, names=names, too_few=too_few)
             )
 
 
@@ -1000,9 +1028,11 @@ def _not_readable(error: GatewayError) -> PoolEnd:
     reason = PauseReason.CREDENTIALS if isinstance(error, Refused) else PauseReason.UNREACHABLE
     if error.http_status == 407:
         reason = PauseReason.CONFIGURATION  # the proxy's own word
-    return PoolEnd(reason=reason, detail=f"the balance cannot be read: {error}")
+    return PoolEnd(reason=reason, detail=_("the balance cannot be read: {error}").format(error=error))
 
 
 def _refuse_paused(record: CampaignRecord) -> None:
     if record.stored_state is CampaignState.PAUSED and PauseReason.OPERATOR in record.reasons:
-        raise JournalBusy(f"{record.name} is paused by the operator; go on with: xinshi resume {record.name}")
+        raise JournalBusy(
+            _("{name} is paused by the operator; go on with: xinshi resume {name}").format(name=record.name)
+        )

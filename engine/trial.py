@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from engine.errors import PlanError, SendRefused
 from engine.journal.port import CampaignRecord, Draft, PlanTotals, SourceRecord
+from engine.language import _
 from engine.ledger.summary import CampaignSummary
 from engine.model import Message, PlannedBatch
 from engine.orders.plans import Plan
@@ -22,7 +23,11 @@ async def plan_trial(engine: Engine, plan: Plan, mobiles: Sequence[str]) -> Camp
     """Make the campaign. It goes at any hour: somebody is waiting for it. Raises PlanError, JournalError."""
     numbers = list(dict.fromkeys(mobiles))
     if len(numbers) > MOST_NUMBERS:
-        raise PlanError(f"--test is for your own numbers, {MOST_NUMBERS} at most; {len(numbers)} are given")
+        raise PlanError(
+            _("--test is for your own numbers, {most} at most; {count} are given").format(
+                most=MOST_NUMBERS, count=len(numbers)
+            )
+        )
     text, journal = trial_text(plan), engine.journal
     now = datetime.now(UTC)
     draft = Draft(
@@ -69,9 +74,11 @@ def refuse_failed(summary: CampaignSummary) -> None:
     """Raises SendRefused where the gateway did not take the whole test."""
     if summary.recipients["accepted"] and summary.recipients["accepted"] == sum(summary.recipients.values()):
         return
-    why = summary.detail or "; ".join(reason for _, reason in summary.words) or "its numbers have opted out"
+    why = summary.detail or "; ".join(reason for _, reason in summary.words) or _("its numbers have opted out")
     raise SendRefused(
-        f"nothing was sent to the list: the test {summary.campaign!r} was not accepted ({why}). `xinshi status` tells more"
+        _(
+            "nothing was sent to the list: the test {campaign!r} was not accepted ({why}). `xinshi status` tells more"
+        ).format(campaign=summary.campaign, why=why)
     )
 
 

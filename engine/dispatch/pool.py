@@ -22,6 +22,7 @@ from engine.dispatch.lane import Lane, Passage
 from engine.dispatch.retry import RetryPolicy, until_taken
 from engine.errors import ClaimLost
 from engine.journal.port import Journal, Submitted
+from engine.language import N_
 from engine.model import BatchState, Claim, Message, Outcome, OutcomeKind, PauseReason
 from engine.telemetry import logger
 
@@ -98,16 +99,18 @@ class PoolEnd:
 
 _WITHDRAWN = Outcome(
     kind=OutcomeKind.NOT_SENT,
-    reason="withdrawn: somebody in it opted out before the request left; it goes without them",
+    reason=N_("withdrawn: somebody in it opted out before the request left; it goes without them"),
 )
 
 
 _TURNED_BACK = Outcome(
     kind=OutcomeKind.NOT_SENT,
-    reason="turned back before the request left: the pace was lowered, silence was wanted, or the gateway asked to wait or "
-    "stopped answering",
+    reason=N_(
+        "turned back before the request left: the pace was lowered, silence was wanted, or the gateway asked to "
+        "wait or stopped answering"
+    ),
 )
-_TOO_LATE = Outcome(kind=OutcomeKind.NOT_SENT, reason="turned back: its hours ended before the request left")
+_TOO_LATE = Outcome(kind=OutcomeKind.NOT_SENT, reason=N_("turned back: its hours ended before the request left"))
 
 
 def _goes_back(outcome: Outcome) -> bool:
@@ -168,7 +171,7 @@ class Pool:
         try:
             await _first_of(work, stop, stop_now)
             if not work.done():
-                self.halt(PauseReason.STOPPED, "the run was stopped")
+                self.halt(PauseReason.STOPPED, N_("the run was stopped"))
                 await _first_of(work, stop_now, timeout=self._terms.grace_s)
         finally:
             work.cancel()
@@ -401,9 +404,9 @@ class Pool:
                 return _TURNED_BACK
             claim, now_s = submitted.claim, self._lease_clock()
             if now_s >= claim.lease_until_s or now_s - intended_s - waited_s > INTENT_GOOD_FOR_S:
-                return _doubt("held back: the machine slept between the intent and the request")
+                return _doubt(N_("held back: the machine slept between the intent and the request"))
             if self._halted.is_set():
-                return _not_sent("sending stopped before the request left")
+                return _not_sent(N_("sending stopped before the request left"))
             if self._opted_out(submitted.mobiles):
                 return _WITHDRAWN
             if self._bounds is not None and (end := self._bounds.closed()) is not None:
@@ -412,7 +415,11 @@ class Pool:
             sending = True
             outcome = await self._send(claim.message, submitted.mobiles, submitted.size)
         except asyncio.CancelledError:
-            cut = _doubt("the run was stopped before the answer came") if sending else _not_sent("the run was stopped")
+            cut = (
+                _doubt(N_("the run was stopped before the answer came"))
+                if sending
+                else _not_sent(N_("the run was stopped"))
+            )
             await self._record(self._settle(submitted, cut, last=True))
             raise
         self._lane.note(outcome, size=submitted.size, left_s=passage.left_s)

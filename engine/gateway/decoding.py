@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 from engine.errors import BadAnswer
+from engine.language import _
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # 4,000 reports are about 1 MB
 RAW_CHARACTERS = 4000  # how much of an answer is kept for people
@@ -38,12 +39,12 @@ def answer_text(body: bytes, charset: str | None) -> str:
     """The text of an answer, without the space around it. Raises BadAnswer: empty, too long, no text, an HTML page."""
     text = decoded(_percent_decoded(_bounded(body)), charset)
     if text is None:
-        raise BadAnswer("the answer is in no known encoding", raw=shown(body.decode("utf-8", "replace")))
+        raise BadAnswer(_("the answer is in no known encoding"), raw=shown(body.decode("utf-8", "replace")))
     text = text.strip(_STRAY)
     if not text:
-        raise BadAnswer("the answer is empty")
+        raise BadAnswer(_("the answer is empty"))
     if text[:20].lower().startswith(_HTML):
-        raise BadAnswer("the answer is an HTML page", raw=shown(text))
+        raise BadAnswer(_("the answer is an HTML page"), raw=shown(text))
     return text
 
 
@@ -60,7 +61,7 @@ def lenient_text(body: bytes, charset: str | None) -> str:
         text = body.decode(next(_candidates(body, charset))[1], "replace")
     text = text.strip(_STRAY)
     if text[:20].lower().startswith(_HTML):
-        raise BadAnswer("the answer is an HTML page", raw=shown(text))
+        raise BadAnswer(_("the answer is an HTML page"), raw=shown(text))
     return text
 
 
@@ -111,7 +112,7 @@ def _candidates(body: bytes, charset: str | None) -> Iterator[tuple[int, str]]:
 
 def _bounded(body: bytes) -> bytes:
     if len(body) > MAX_ANSWER_BYTES:
-        raise BadAnswer(f"the answer is longer than {MAX_ANSWER_BYTES // 1024 // 1024} MB")
+        raise BadAnswer(_("the answer is longer than {most} MB").format(most=MAX_ANSWER_BYTES // 1024 // 1024))
     return body
 
 

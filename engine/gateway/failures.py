@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from engine.gateway.profile import FailureTexts
+from engine.language import _, spoken
 from engine.model import RefusalKind
 
 QUOTED_CHARACTERS = 300  # a failure text is a sentence; a page would bury the reason
@@ -73,13 +74,13 @@ def failure_of(message: str, own: FailureTexts) -> Failure:
 
 
 def quoted(message: str) -> str:
-    """The gateway's words for people: verbatim in 「」, and in English where they are known."""
+    """The gateway's words for people: verbatim in 「」, and for who reads English in English where they are known."""
     words = message.strip()[:QUOTED_CHARACTERS]
     if not words:
-        return "no text"
+        return _("no text")
     text = normalised(words)
-    english = next((english for _, part, english in _NORMALISED if part in text), None)
-    return f"「{words}」 ({english})" if english else f"「{words}」"
+    english = next((english for __, part, english in _NORMALISED if part in text), None)
+    return f"「{words}」 ({english})" if english and spoken() == "en" else f"「{words}」"
 
 
 def refusal_kind(failure: Failure) -> RefusalKind:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 from engine.errors import PlanError, SettingsError
 from engine.gateway.profile import AuthMode, Charset, Profile
+from engine.language import _
 
 CHINA = timezone(timedelta(hours=8), "China")
 CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -165,12 +166,15 @@ def _bytes(name: str, value: str, charset: Charset) -> bytes:
         if name == "content":
             character = value[exc.start]
             raise PlanError(
-                f"the text cannot be sent in {charset.value}: character {exc.start + 1} is"
-                f" {_shown(character)} (U+{ord(character):04X})"
+                _("the text cannot be sent in {value}: character {position} is {shown} (U+{code:04X})").format(
+                    value=charset.value, position=exc.start + 1, shown=_shown(character), code=ord(character)
+                )
             ) from None
         # Neither the value nor the character: it may be the password.
-        raise SettingsError(f"account: {name}: holds a character that {charset.value} cannot express") from None
+        raise SettingsError(
+            _("account: {name}: holds a character that {value} cannot express").format(name=name, value=charset.value)
+        ) from None
 
 
 def _shown(character: str) -> str:
-    return f"「{character}」" if character.isprintable() else "not printable"
+    return f"「{character}」" if character.isprintable() else _("not printable")

@@ -38,6 +38,7 @@ from engine.gateway.outcomes import Exchange, TransportFailure, proxy_words
 from engine.gateway.profile import Profile
 from engine.gateway.route import Route
 from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage, SendForm
+from engine.language import _
 from engine.model import Balance, Outcome, OutcomeKind, PauseReason
 
 SPARE_CONNECTIONS = 4  # beside the sends in flight: balance, keywords, reports, replies
@@ -210,7 +211,7 @@ class HttpGateway:
                     exchange = _exchange(response.status, response.headers, await _body_of(response), self._clock())
         except EXCHANGE_ERRORS as exc:
             if connected:
-                raise NoAnswer("the answer was cut off", http_status=response.status) from exc
+                raise NoAnswer(_("the answer was cut off"), http_status=response.status) from exc
             failure = _failure(exc, None, self._timeouts)
             http_status = exc.status if isinstance(exc, aiohttp.ClientHttpProxyError) else None
             raise (NotSent if failure.sent == "no" else NoAnswer)(failure.problem, http_status=http_status) from exc
@@ -225,7 +226,7 @@ class HttpGateway:
         exchange = _come(await self._post(attempt, path, body))
         attempt.end(sound=exchange.complete and exchange.status == 200)
         if not exchange.complete and not exchange.body:
-            raise NoAnswer("the answer was cut off before its first byte", http_status=exchange.status)
+            raise NoAnswer(_("the answer was cut off before its first byte"), http_status=exchange.status)
         if exchange.status != 200 and not outcomes.application_spoke(exchange.body):
             raise _bad_status(exchange)
         return RawReply(
@@ -490,43 +491,43 @@ def _is_forbidden(exc: Exception) -> bool:
 def _in_words(exc: Exception, timeouts: Timeouts) -> str:
     match exc:
         case aiohttp.ClientHttpProxyError():
-            return f"not sent: the proxy lets nothing through: {proxy_words(exc.status)}"
+            return _("not sent: the proxy lets nothing through: {problem}").format(problem=proxy_words(exc.status))
         case _NoTunnelError():
-            return "not sent: the proxy made no way to the gateway"
+            return _("not sent: the proxy made no way to the gateway")
         case aiohttp.ClientProxyConnectionError():
-            return f"not sent: no connection with the proxy: {_error_name(exc.os_error)}"
+            return _("not sent: no connection with the proxy: {problem}").format(problem=_error_name(exc.os_error))
         case _NotUsableError():
-            return "not sent: the kept connection was closed"
+            return _("not sent: the kept connection was closed")
         case aiohttp.ConnectionTimeoutError():
-            return f"not sent: no connection within {timeouts.connect_s:g} s"
+            return _("not sent: no connection within {seconds:g} s").format(seconds=timeouts.connect_s)
         case aiohttp.ClientConnectorDNSError():
-            return "not sent: the gateway's name cannot be resolved"
+            return _("not sent: the gateway's name cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
-            return "not sent: the gateway's certificate is not trusted"
+            return _("not sent: the gateway's certificate is not trusted")
         case aiohttp.ClientSSLError():
-            return "not sent: no TLS connection with the gateway"
+            return _("not sent: no TLS connection with the gateway")
         case aiohttp.ClientConnectorError():
-            return f"not sent: no connection: {_error_name(exc.os_error)}"
+            return _("not sent: no connection: {problem}").format(problem=_error_name(exc.os_error))
         case aiohttp.ServerFingerprintMismatch():
-            return "not sent: the gateway's certificate is another one"
+            return _("not sent: the gateway's certificate is another one")
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return "not sent: the gateway's address cannot be used"
+            return _("not sent: the gateway's address cannot be used")
         case TimeoutError():
-            return f"no answer within {timeouts.answer_s:g} s"
+            return _("no answer within {seconds:g} s").format(seconds=timeouts.answer_s)
         case aiohttp.ServerDisconnectedError():
-            return "the gateway closed the connection without an answer"
+            return _("the gateway closed the connection without an answer")
         case aiohttp.ClientResponseError():
-            return "the answer is no HTTP"
+            return _("the answer is no HTTP")
         case OSError():
-            return f"the connection broke: {_error_name(exc)}"
+            return _("the connection broke: {problem}").format(problem=_error_name(exc))
         case _:
-            return f"the connection broke: {type(exc).__name__}"
+            return _("the connection broke: {problem}").format(problem=type(exc).__name__)
 
 
 def _error_name(exc: OSError) -> str:
     """The system's words. Not the exception's: asyncio writes the address into them."""
     if exc.errno == errno.EADDRNOTAVAIL:
-        return f"{os.strerror(exc.errno)}: is source_address one of this machine's?"
+        return _("{problem}: is source_address one of this machine's?").format(problem=os.strerror(exc.errno))
     return os.strerror(exc.errno) if exc.errno else type(exc).__name__
 
 
@@ -556,5 +557,5 @@ def _base_url(url: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise SettingsError("account.url: must be an http or https address, without name, password or query")
+        raise SettingsError(_("account.url: must be an http or https address, without name, password or query"))
     return url.strip().rstrip("/")

@@ -16,6 +16,7 @@ from engine.gateway.decoding import decoded, shown
 from engine.gateway.failures import Failure, failure_of, quoted, refusal_kind
 from engine.gateway.profile import Profile
 from engine.gateway.wire import SendAnswer, read_send
+from engine.language import N_, _
 from engine.model import Outcome, OutcomeKind, PauseReason
 
 LONGEST_RETRY_AFTER_S = 86_400.0
@@ -88,18 +89,18 @@ def application_spoke(body: bytes) -> bool:
 # --- by the status line alone ---------------------------------------------------------------------------------------------
 
 _CONFIGURATION = {
-    401: "wants a login of its own",
-    405: "allows no POST here: is the path right?",
-    413: "finds the request too large: fewer numbers a batch",
-    414: "finds the address too long",
+    401: N_("wants a login of its own"),
+    405: N_("allows no POST here: is the path right?"),
+    413: N_("finds the request too large: fewer numbers a batch"),
+    414: N_("finds the address too long"),
 }
-_NOT_HERE = {403: "forbids this path", 404: "knows no such path"}
+_NOT_HERE = {403: N_("forbids this path"), 404: N_("knows no such path")}
 
 
 def proxy_words(status: int) -> str:
     """What a proxy's own answer says, for people."""
     if status == 407:
-        return "HTTP 407: the proxy wants a login, or another one: set proxy_user and its password"
+        return _("HTTP 407: the proxy wants a login, or another one: set proxy_user and its password")
     return f"HTTP {status}"
 
 
@@ -115,9 +116,17 @@ def _of_status(exchange: Exchange, answered_before: bool, by_proxy: bool) -> Out
         return None
     words = _CONFIGURATION.get(status) or (None if answered_before else _NOT_HERE.get(status))
     if words:
-        return _not_taken(exchange, PauseReason.CONFIGURATION, f"HTTP {status}: the server {words}")
+        return _not_taken(
+            exchange,
+            PauseReason.CONFIGURATION,
+            _("HTTP {status}: the server {words}").format(status=status, words=_(words)),
+        )
     if status == 429 or (status == 503 and exchange.retry_after is not None and exchange.complete):
-        outcome = _not_taken(exchange, PauseReason.THROTTLED, f"HTTP {status}: the server asks to come back later")
+        outcome = _not_taken(
+            exchange,
+            PauseReason.THROTTLED,
+            _("HTTP {status}: the server asks to come back later").format(status=status),
+        )
         return replace(outcome, retry_after_s=retry_after_s(exchange.retry_after, exchange.at))
     return None
 
@@ -147,12 +156,14 @@ def _doubt_by_status(exchange: Exchange, profile: Profile, batch_size: int) -> O
     """Any other status: in doubt, even around a readable answer. What that says is kept, because it helps to settle."""
     status = exchange.status
     if 300 <= status < 400:
-        reason = f"HTTP {status}: a redirect, which is not followed, because following it could send the batch twice"
+        reason = _(
+            "HTTP {status}: a redirect, which is not followed, because following it could send the batch twice"
+        ).format(status=status)
     else:
-        reason = f"HTTP {status}: nothing says whether the numbers were taken"
+        reason = _("HTTP {status}: nothing says whether the numbers were taken").format(status=status)
     inner = _of_body(exchange, profile, batch_size)
     if inner.task_id is not None or inner.kind is not OutcomeKind.IN_DOUBT:
-        reason += f"; its body says: {inner.reason}"
+        reason += _("; its body says: {words}").format(words=inner.reason)
     return Outcome(
         kind=OutcomeKind.IN_DOUBT,
         reason=reason,
@@ -169,7 +180,7 @@ def _doubt_by_status(exchange: Exchange, profile: Profile, batch_size: int) -> O
 
 def _of_body(exchange: Exchange, profile: Profile, batch_size: int) -> Outcome:
     if not exchange.complete:
-        return Outcome(kind=OutcomeKind.IN_DOUBT, reason="the answer was cut off", raw=_raw(exchange))
+        return Outcome(kind=OutcomeKind.IN_DOUBT, reason=_("the answer was cut off"), raw=_raw(exchange))
     try:
         answer = read_send(exchange.body, exchange.charset, profile)
     except BadAnswer as bad:
@@ -179,7 +190,9 @@ def _of_body(exchange: Exchange, profile: Profile, batch_size: int) -> Outcome:
 
 def _of_success(answer: SendAnswer, batch_size: int) -> Outcome:
     if answer.task_id is None:
-        return _from(answer, OutcomeKind.IN_DOUBT, f"success without a task id: {quoted(answer.message)}")
+        return _from(
+            answer, OutcomeKind.IN_DOUBT, _("success without a task id: {words}").format(words=quoted(answer.message))
+        )
     return _from(
         answer, OutcomeKind.ACCEPTED, "; ".join((*_short_or_long(answer.success_counts, batch_size), *answer.notes))
     )
@@ -187,11 +200,19 @@ def _of_success(answer: SendAnswer, batch_size: int) -> Outcome:
 
 def _short_or_long(counts: int | None, batch_size: int) -> tuple[str, ...]:
     if counts is None:
-        return ("the answer does not say how many numbers were taken",)
+        return (N_("the answer does not say how many numbers were taken"),)
     if counts < batch_size:
-        return (f"the gateway took {counts} of {batch_size} numbers, and does not say which",)
+        return (
+            _("the gateway took {counts} of {batch_size} numbers, and does not say which").format(
+                counts=counts, batch_size=batch_size
+            ),
+        )
     if counts > batch_size:
-        return (f"the gateway counts {counts} for {batch_size} numbers: parts, not numbers",)
+        return (
+            _("the gateway counts {counts} for {batch_size} numbers: parts, not numbers").format(
+                counts=counts, batch_size=batch_size
+            ),
+        )
     return ()
 
 
@@ -199,16 +220,22 @@ def _of_failure(answer: SendAnswer, profile: Profile) -> Outcome:
     """A failure; one that names a task or a count contradicts itself, and is believed in nothing."""
     words = quoted(answer.message)
     if answer.task_id is not None or answer.success_counts:
-        return _from(answer, OutcomeKind.IN_DOUBT, f"the gateway reports a failure and numbers taken: {words}")
+        return _from(
+            answer,
+            OutcomeKind.IN_DOUBT,
+            _("the gateway reports a failure and numbers taken: {words}").format(words=words),
+        )
     failure = failure_of(answer.message, profile.failure_texts)
     match failure:
         case Failure.IN_DOUBT:
-            return _from(answer, OutcomeKind.IN_DOUBT, f"the gateway failed: {words}")
+            return _from(answer, OutcomeKind.IN_DOUBT, _("the gateway failed: {words}").format(words=words))
         case Failure.TOO_FREQUENT:
-            outcome = _from(answer, OutcomeKind.NOT_TAKEN, f"the gateway asks to come back later: {words}")
+            outcome = _from(
+                answer, OutcomeKind.NOT_TAKEN, _("the gateway asks to come back later: {words}").format(words=words)
+            )
             return replace(outcome, pause=PauseReason.THROTTLED)
         case Failure.ACCOUNT | Failure.BALANCE | Failure.CONTENT | Failure.REQUEST | Failure.UNKNOWN:
-            outcome = _from(answer, OutcomeKind.REFUSED, f"the gateway refused: {words}")
+            outcome = _from(answer, OutcomeKind.REFUSED, _("the gateway refused: {words}").format(words=words))
             return replace(outcome, refusal=refusal_kind(failure))
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from engine.gateway.failures import Failure, failure_of, normalised
 from engine.gateway.forms import CHINA
 from engine.gateway.profile import Profile
+from engine.language import _
 
 Box = tuple[str, Mapping[str, str]]  # a record's element and its values, both by lower-case name
 
@@ -99,13 +100,13 @@ def sorted_out(boxes: Iterable[Box], profile: Profile, *, damage: str = "") -> P
         if name == "errorstatus":
             errors.append(_poll_error(fields, profile))
         elif not fields.get("mobile"):
-            problems.append(f"record {place} names no number")
+            problems.append(_("record {place} names no number").format(place=place))
         elif name == "callbox":
             replies.append(_reply(fields))
         elif fields.get("status"):
             reports.append(_report(fields))
         else:
-            problems.append(f"record {place} has no status")
+            problems.append(_("record {place} has no status").format(place=place))
     return Polled(
         reports=tuple(reports),
         replies=tuple(replies),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.errors import SettingsError
+from engine.language import _
 
 BUILT_IN = ("standard", "gbk", "signed", "json")
 
@@ -127,7 +128,11 @@ def load_profile(name_or_path: str | Path) -> Profile:
         return _read(built_in_file(name_or_path), name_or_path, ())
     path = Path(name_or_path)
     if path.suffix != ".toml" and path.name == str(name_or_path):
-        raise SettingsError(f"profile: no built-in profile is called '{path}'{_nearest(str(path), BUILT_IN)}")
+        raise SettingsError(
+            _("profile: no built-in profile is called '{path}'{hint}").format(
+                path=path, hint=_nearest(str(path), BUILT_IN)
+            )
+        )
     return _read(path, path.stem, ())
 
 
@@ -141,11 +146,11 @@ def built_in_file(name: str) -> Traversable:
 def _read(file: Traversable, name: str, seen: tuple[str, ...]) -> Profile:
     """One file on top of the profile it extends. `seen` are the files on the way here."""
     if str(file) in seen:
-        raise SettingsError(f"{file}: extends: the profiles extend each other in a circle")
+        raise SettingsError(_("{file}: extends: the profiles extend each other in a circle").format(file=file))
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, ValueError) as exc:  # no file, no UTF-8, no TOML
-        raise SettingsError(f"{file}: cannot be read as a profile: {exc}") from exc
+        raise SettingsError(_("{file}: cannot be read as a profile: {exc}").format(file=file, exc=exc)) from exc
     base = _base(file, table.pop("extends", None), (*seen, str(file)))
     problems = list(_problems(file, table))
     if problems:
@@ -158,11 +163,19 @@ def _base(file: Traversable, extends: object, seen: tuple[str, ...]) -> Profile:
     if extends is None:
         return Profile(name="defaults")
     if not isinstance(extends, str) or not extends:
-        raise SettingsError(f"{file}: extends: {extends!r} is not allowed; allowed: {', '.join(BUILT_IN)}, or a path")
+        raise SettingsError(
+            _("{file}: extends: {extends!r} is not allowed; allowed: {names}, or a path").format(
+                file=file, extends=extends, names=", ".join(BUILT_IN)
+            )
+        )
     if extends in BUILT_IN:
         return _read(built_in_file(extends), extends, seen)
     if not extends.endswith(".toml"):
-        raise SettingsError(f"{file}: extends: no profile is called '{extends}'{_nearest(extends, BUILT_IN)}")
+        raise SettingsError(
+            _("{file}: extends: no profile is called '{extends}'{hint}").format(
+                file=file, extends=extends, hint=_nearest(extends, BUILT_IN)
+            )
+        )
     return _read(Path(str(file)).parent / extends, Path(extends).stem, seen)
 
 
@@ -185,7 +198,9 @@ def _problems(file: Traversable, table: Mapping[str, object]) -> Iterator[str]:
     for section, (keys, check) in _SECTIONS.items():
         inner = table.get(section, {})
         if not isinstance(inner, dict):
-            yield f"{file}: {section}: {inner!r} is not allowed; allowed: a table with {', '.join(keys)}"
+            yield _("{file}: {section}: {inner!r} is not allowed; allowed: a table with {names}").format(
+                file=file, section=section, inner=inner, names=", ".join(keys)
+            )
             continue
         yield from _wrong(file, inner, dict.fromkeys(keys, check), prefix=f"{section}.")
     top = {key: value for key, value in table.items() if key not in _SECTIONS}
@@ -202,18 +217,26 @@ def _wrong(
 ) -> Iterator[str]:
     for key, value in table.items():
         if key not in checks:
-            yield f"{file}: {prefix}{key}: unknown key{_nearest(key, (*checks, *also))}"
+            yield _("{file}: {prefix}{key}: unknown key{hint}").format(
+                file=file, prefix=prefix, key=key, hint=_nearest(key, (*checks, *also))
+            )
             continue
         try:
             checks[key](value)
         except _NotAllowedError as exc:
             shown = str(value) if isinstance(value, Decimal) else repr(value)
-            yield f"{file}: {prefix}{key}: {shown} is not allowed; allowed: {exc}"
+            yield _("{file}: {prefix}{key}: {shown} is not allowed; allowed: {exc}").format(
+                file=file, prefix=prefix, key=key, shown=shown, exc=exc
+            )
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+    return (
+        _("; did you mean '{name}'?").format(name=near[0])
+        if near
+        else _("; known are {names}").format(names=", ".join(known))
+    )
 
 
 def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
@@ -242,7 +265,7 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        raise _NotAllowedError(f"a whole number from {low} to {high}")
+        raise _NotAllowedError(_("a whole number from {low} to {high}").format(low=low, high=high))
 
     return check
 
@@ -250,7 +273,7 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
 def _boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise _NotAllowedError("true or false")
+    raise _NotAllowedError(_("true or false"))
 
 
 def _positive(value: object) -> Decimal:
@@ -262,7 +285,7 @@ def _positive(value: object) -> Decimal:
             number = Decimal(0)
         if number.is_finite() and number > 0:
             return number
-    raise _NotAllowedError('a number above 0, such as 1 or "0.045"')
+    raise _NotAllowedError(_('a number above 0, such as 1 or "0.045"'))
 
 
 def _seconds(value: object) -> float:
@@ -272,19 +295,19 @@ def _seconds(value: object) -> float:
 def _digits(value: object) -> str:
     if isinstance(value, str) and (value == "" or (value.isascii() and value.isdigit() and len(value) <= 10)):
         return value
-    raise _NotAllowedError('up to 10 digits in quotes, or ""')
+    raise _NotAllowedError(_('up to 10 digits in quotes, or ""'))
 
 
 def _path(value: object) -> str:
     if isinstance(value, str) and value.startswith("/") and value.isascii() and not set(value) & set(" ?#%\\\t\r\n"):
         return value
-    raise _NotAllowedError('a path such as "/sms.aspx", without "?"')
+    raise _NotAllowedError(_('a path such as "/sms.aspx", without "?"'))
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, list) and all(isinstance(text, str) and text.strip() for text in value):
         return tuple(value)
-    raise _NotAllowedError('a list of texts, such as ["余额不足"]')
+    raise _NotAllowedError(_('a list of texts, such as ["余额不足"]'))
 
 
 _CHECKS: Mapping[str, Check] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import SettingsError
+from engine.language import _
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,13 @@ def _trusting(file: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except ssl.SSLError as error:
-        raise SettingsError(f"tls_ca: {file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from error
+        raise SettingsError(
+            _("tls_ca: {file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)").format(file=file)
+        ) from error
     except OSError as error:
-        raise SettingsError(f"tls_ca: {file} cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            _("tls_ca: {file} cannot be read: {problem}").format(file=file, problem=error.strerror)
+        ) from error
 
 
 def _show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
@@ -62,7 +67,13 @@ def _show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
         context.load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
         raise SettingsError(
-            f"tls_cert: {cert} and {key or 'the key in it'} are no certificate and its key in PEM form, without a passphrase"
+            _("tls_cert: {cert} and {key} are no certificate and its key in PEM form, without a passphrase").format(
+                cert=cert, key=key or _("the key in it")
+            )
         ) from error
     except OSError as error:
-        raise SettingsError(f"tls_cert: {cert} or {key or 'it'} cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            _("tls_cert: {cert} or {key} cannot be read: {problem}").format(
+                cert=cert, key=key or _("it"), problem=error.strerror
+            )
+        ) from error

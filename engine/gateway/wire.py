@@ -46,6 +46,7 @@ from engine.gateway.polls import (
     sorted_out,
 )
 from engine.gateway.profile import OverageMeaning, Profile
+from engine.language import _
 from engine.model import Balance, RefusalKind
 
 __all__ = [
@@ -182,8 +183,8 @@ def read_balance(body: bytes, charset: str | None, profile: Profile, *, at: date
         raise answer.refused(profile)
     overage, note = answer.points("overage")
     if overage is None:
-        raise answer.bad(note or "the answer has no overage")
-    send_total, _ = answer.points("sendtotal")
+        raise answer.bad(note or _("the answer has no overage"))
+    send_total, __ = answer.points("sendtotal")
     payinfo = answer.fields.get("payinfo", "")
     return Balance(
         at=at,
@@ -212,7 +213,7 @@ def read_keywords(body: bytes, charset: str | None, profile: Profile) -> Keyword
     answer = _Answer.read(body, charset)
     message = answer.fields.get("message")
     if message is None:
-        raise answer.bad("the answer has no message")
+        raise answer.bad(_("the answer has no message"))
     if failure_of(message, profile.failure_texts) is Failure.ACCOUNT:
         raise answer.refused(profile)
     return KeywordAnswer(verdict=_verdict(normalised(message)), message=message, raw=shown(answer.text))
@@ -253,24 +254,26 @@ class _Answer:
     def refused(self, profile: Profile) -> CallRefused:
         message = self.fields.get("message", "")
         kind = refusal_kind(failure_of(message, profile.failure_texts))
-        return CallRefused(f"the gateway refused: {quoted(message)}", kind=kind, raw=shown(self.text))
+        return CallRefused(
+            _("the gateway refused: {words}").format(words=quoted(message)), kind=kind, raw=shown(self.text)
+        )
 
     def success(self) -> bool:
         word = self.fields.get("returnstatus")
         if word is None:
-            raise self.bad("the answer has no status")
+            raise self.bad(_("the answer has no status"))
         if word.lower() in SUCCESS_WORDS:
             return True
         if word.lower() in FAILURE_WORDS:
             return False
-        raise self.bad(f"the answer's status is {quoted(word)}")
+        raise self.bad(_("the answer's status is {words}").format(words=quoted(word)))
 
     def task_id(self) -> str | None:
         value = self.fields.get("taskid", "")
         if NO_TASK.fullmatch(value):
             return None
         if not _TASK_ID.fullmatch(value):
-            raise self.bad(f"the answer's task id is {quoted(value)}")
+            raise self.bad(_("the answer's task id is {words}").format(words=quoted(value)))
         return value
 
     def count(self, name: str, *, required: bool) -> tuple[int | None, str | None]:
@@ -281,26 +284,30 @@ class _Answer:
         if COUNT.fullmatch(value):
             return int(value), None
         if required:
-            raise self.bad(f"{name} is {quoted(value)}")
-        return None, f"{name} is {quoted(value)}, no number"
+            raise self.bad(_("{name} is {words}").format(name=name, words=quoted(value)))
+        return None, _("{name} is {words}, no number").format(name=name, words=quoted(value))
 
     def points(self, name: str) -> tuple[Decimal | None, str | None]:
         """Points, which may be negative and have decimals, and a note when they cannot be read."""
         value = self.fields.get(name, "")
         if not value:
             return None, None
-        return (Decimal(value), None) if _POINTS.fullmatch(value) else (None, f"{name} is {quoted(value)}, no number")
+        return (
+            (Decimal(value), None)
+            if _POINTS.fullmatch(value)
+            else (None, _("{name} is {words}, no number").format(name=name, words=quoted(value)))
+        )
 
 
 def _fields(text: str) -> Mapping[str, str]:
     if text[0] == "<":
         root = _document(text)
         if _name(root) != ROOT:
-            raise BadAnswer(f"the answer is <{_name(root)[:40]}>, not <{ROOT}>")
+            raise BadAnswer(_("the answer is <{found}>, not <{wanted}>").format(found=_name(root)[:40], wanted=ROOT))
         return _values(root)
     if text[0] == "{":
         return _json_fields(text)
-    raise BadAnswer("the answer is neither XML nor JSON")
+    raise BadAnswer(_("the answer is neither XML nor JSON"))
 
 
 # --- XML and JSON ---------------------------------------------------------------------------------------------------------
@@ -327,11 +334,11 @@ _DTD = re.compile(r"<!(?:doctype|entity)", re.IGNORECASE)
 def _document(text: str) -> etree._Element:
     """The root of a well-formed document; a cut one is none. Raises BadAnswer."""
     if "<!" in text and _DTD.search(text):
-        raise BadAnswer("the answer declares a document type or entities")
+        raise BadAnswer(_("the answer declares a document type or entities"))
     try:
         return etree.fromstring(without_declaration(text), _STRICT)
     except (etree.XMLSyntaxError, ValueError) as exc:  # ValueError: a character that XML has not
-        raise BadAnswer(f"the answer is no complete XML: {getattr(exc, 'msg', exc)}") from exc
+        raise BadAnswer(_("the answer is no complete XML: {problem}").format(problem=getattr(exc, "msg", exc))) from exc
 
 
 def _name(element: etree._Element) -> str:
@@ -347,7 +354,7 @@ def _values(element: etree._Element) -> dict[str, str]:
         value = (child.text or "").strip() if len(child) == 0 else "".join(child.itertext()).strip()
         name = _name(child)
         if values.setdefault(name, value) != value:
-            raise BadAnswer(f"the answer has two values for {name[:40]}")
+            raise BadAnswer(_("the answer has two values for {name}").format(name=name[:40]))
     return values
 
 
@@ -356,7 +363,7 @@ def _json_object(text: str) -> dict[str, object]:
     try:
         value: object = json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_pairs)
     except (ValueError, RecursionError) as exc:
-        raise BadAnswer("the answer is no complete JSON") from exc
+        raise BadAnswer(_("the answer is no complete JSON")) from exc
     assert isinstance(value, dict)  # it begins with {
     return value
 
@@ -367,7 +374,7 @@ def _json_fields(text: str) -> dict[str, str]:
         if isinstance(value, str):
             fields[name] = value
         elif name in _SCALARS:
-            raise BadAnswer(f"{name} is neither a text nor a number")
+            raise BadAnswer(_("{name} is neither a text nor a number").format(name=name))
     return fields
 
 
@@ -376,7 +383,7 @@ def _pairs(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     for name, value in pairs:
         plain = _without_surrogates(value).strip() if isinstance(value, str) else "" if value is None else value
         if values.setdefault(name.lower(), plain) != plain:
-            raise BadAnswer(f"the answer has two values for {name[:40]}")
+            raise BadAnswer(_("the answer has two values for {name}").format(name=name[:40]))
     return values
 
 
@@ -426,7 +433,9 @@ def _whole_boxes(root: etree._Element, text: str) -> list[Box]:
     if boxes:
         return boxes
     if _name(root) != ROOT:
-        raise BadAnswer(f"the answer is <{_name(root)[:40]}>, not <{ROOT}>", raw=shown(text))
+        raise BadAnswer(
+            _("the answer is <{found}>, not <{wanted}>").format(found=_name(root)[:40], wanted=ROOT), raw=shown(text)
+        )
     return _general_error(_first_values(root))
 
 
@@ -466,7 +475,7 @@ def _json_boxes(text: str) -> list[Box]:
     if boxes:
         return boxes
     if top and not top.keys() & {*_BOX_NAMES, "returnstatus", "message"}:
-        raise BadAnswer("the JSON answer holds nothing known", raw=shown(text))
+        raise BadAnswer(_("the JSON answer holds nothing known"), raw=shown(text))
     return _general_error({key: value for key, value in top.items() if isinstance(value, str)})
 
 

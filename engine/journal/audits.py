@@ -41,6 +41,7 @@ from engine.journal.schema import (
     source,
 )
 from engine.journal.settling import LONGEST_REQUEST, TAKEN, WAS_TAKEN
+from engine.language import _
 from engine.lines import unpack_lines, untagged
 from engine.model import BatchState, Exclusion, Message, OutcomeKind, RefusalKind
 
@@ -114,7 +115,7 @@ class AuditLooks(ABC):
             )
             for row in left_out.all():
                 file, line, came_with = await _place(connection, row.campaign_id, row.line)
-                why = f"{row.reason}: {row.detail}"
+                why = f"{row.reason}: {_(row.detail)}"
                 found.append(
                     Trace(campaign=row.name, file=file, line=line, notice=came_with, state="excluded", exclusion=why)
                 )

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from engine.journal.port import CampaignCounts, CampaignRecord, Delivery, ShortBatch, Tally
+from engine.language import _
 from engine.ledger.points import Interval, Points
 from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
 
@@ -115,7 +116,7 @@ def summarise(
         campaign=record.name,
         state=state,
         reasons=reasons,
-        detail=record.detail,
+        detail=_(record.detail),
         rows=record.rows,
         extra=record.extra,
         excluded=_excluded(counts),

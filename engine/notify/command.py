@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from engine.errors import NotTold
+from engine.language import _
 from engine.telemetry import mask
 
 _OURS = "XINSHI_"
@@ -23,18 +24,29 @@ async def start(words: Sequence[str], message: bytes, *, timeout_s: float) -> No
             *words, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, env=environ, start_new_session=True
         )
     except (OSError, ValueError) as error:
-        raise NotTold(f"{words[0]} cannot be started: {getattr(error, 'strerror', None) or error}") from error
+        raise NotTold(
+            _("{program} cannot be started: {problem}").format(
+                program=words[0], problem=getattr(error, "strerror", None) or error
+            )
+        ) from error
     try:
         async with asyncio.timeout(timeout_s):
-            _, told = await process.communicate(message)
+            __, told = await process.communicate(message)
     except TimeoutError as error:
-        raise NotTold(f"{words[0]} did not end within {timeout_s:g} s", may_help=True) from error
+        raise NotTold(
+            _("{program} did not end within {seconds:g} s").format(program=words[0], seconds=timeout_s), may_help=True
+        ) from error
     finally:
         if process.returncode is None:
             await _kill(process)
     if process.returncode:
         last = (told.decode("utf-8", "replace").strip().splitlines() or [""])[-1][:200]
-        raise NotTold(f"{words[0]} ended with code {process.returncode}: {mask(last)}".rstrip(": "), may_help=True)
+        raise NotTold(
+            _("{program} ended with code {code}: {last}")
+            .format(program=words[0], code=process.returncode, last=mask(last))
+            .rstrip(": "),
+            may_help=True,
+        )
 
 
 async def _kill(process: Process) -> None:

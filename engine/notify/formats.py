@@ -13,6 +13,7 @@ import json
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from engine.language import _
 from engine.notify.notice import Notice
 
 WECOM_BYTES = 2048
@@ -50,7 +51,7 @@ def robot_problem(body: bytes) -> tuple[str, bool]:
         said = json.loads(body)
         code = int(said["errcode"])
     except (ValueError, KeyError, TypeError):
-        return "its answer is not that of a group robot: is the address right?", False
+        return _("its answer is not that of a group robot: is the address right?"), False
     if code == 0:
         return "", False
     return f"errcode {code}: {str(said.get('errmsg', ''))[:120]}", code in _TOO_MANY

@@ -10,12 +10,21 @@ from enum import StrEnum
 from typing import Any
 
 from engine.events import Doubtful, Ended, Event, LowBalance, Paused, Resumed, Standing
+from engine.language import N_, _
 from engine.model import CampaignState, PauseReason
 from engine.reasons import BECAUSE
 from engine.telemetry import mask
 
 _TOLD = ("accepted", "planned", "in_doubt", "refused", "cancelled", "expired")
-_IN_WORDS = {"planned": "not sent yet", "in_doubt": "in doubt"}
+_IN_WORDS = {
+    "accepted": N_("accepted"),
+    "planned": N_("not sent yet"),
+    "in_doubt": N_("in doubt"),
+    "refused": N_("refused"),
+    "cancelled": N_("cancelled"),
+    "expired": N_("expired"),
+    "finished": N_("finished"),
+}
 
 
 class Kind(StrEnum):
@@ -79,19 +88,26 @@ def notice_of(event: Event, *, account: str) -> Notice | None:
             return _of_pause(event, account)
         case Ended():
             refused = event.recipients.get("refused", 0)
-            headline = "finished, some were refused" if refused else event.state.value
+            headline = _("finished, some were refused") if refused else _(event.state.value)
             return _standing(event, Kind.END, account, headline)
         case Resumed():
             because = _because(event.reasons)
-            by_itself = "" if PauseReason.OPERATOR in event.reasons else " by itself"
-            return _plain(event, Kind.PAUSE, account, f"goes on{by_itself} (it had paused: {because})")
+            by_itself = "" if PauseReason.OPERATOR in event.reasons else _(" by itself")
+            return _plain(
+                event,
+                Kind.PAUSE,
+                account,
+                _("goes on{by_itself} (it had paused: {because})").format(by_itself=by_itself, because=because),
+            )
         case LowBalance():
-            headline = f"the balance is low: {event.balance:,f} points are left, below {event.below:,f}"
+            headline = _("the balance is low: {left:,f} points are left, below {below:,f}").format(
+                left=event.balance, below=event.below
+            )
             return _plain(event, Kind.LOW_BALANCE, account, headline, points={"remaining": event.balance})
         case Doubtful():
-            headline = (
-                f"{event.recipients:,} recipients are in doubt; nothing more is sent to them until evidence says so"
-            )
+            headline = _(
+                "{count:,} recipients are in doubt; nothing more is sent to them until evidence says so"
+            ).format(count=event.recipients)
             return _plain(event, Kind.DOUBTS, account, headline, recipients={"in_doubt": event.recipients})
         case _:
             return None
@@ -100,27 +116,27 @@ def notice_of(event: Event, *, account: str) -> Notice | None:
 def trial(*, account: str, at: datetime) -> Notice:
     """A message that says nothing but that messages come."""
     return Notice(
-        kind=Kind.TRIAL, at=at, account=account, campaign="", headline="this is how you will be told", lines=()
+        kind=Kind.TRIAL, at=at, account=account, campaign="", headline=_("this is how you will be told"), lines=()
     )
 
 
 def _of_pause(event: Paused, account: str) -> Notice:
     doubtful = not {PauseReason.IN_DOUBT, PauseReason.DOUBTS}.isdisjoint(event.reasons)
     stopped = event.reasons == (PauseReason.STOPPED,)
-    headline = "stopped" if stopped else f"paused: {_because(event.reasons)}"
+    headline = _("stopped") if stopped else _("paused: {because}").format(because=_because(event.reasons))
     if event.waits:
-        headline += "; it waits, and goes on by itself"
+        headline += _("; it waits, and goes on by itself")
     return _standing(event, Kind.DOUBTS if doubtful else Kind.PAUSE, account, headline)
 
 
 def _standing(event: Standing, kind: Kind, account: str, headline: str) -> Notice:
     everybody = sum(event.recipients.values())
     counts = [
-        f"{event.recipients[state]:,} {_IN_WORDS.get(state, state)}"
+        f"{event.recipients[state]:,} {_(_IN_WORDS.get(state, state))}"
         for state in _TOLD
         if event.recipients.get(state) or state == "accepted"
     ]
-    left = "" if event.remaining is None else f", {event.remaining:,f} left"
+    left = "" if event.remaining is None else _(", {remaining:,f} left").format(remaining=event.remaining)
     return Notice(
         kind=kind,
         at=event.at,
@@ -128,9 +144,9 @@ def _standing(event: Standing, kind: Kind, account: str, headline: str) -> Notic
         campaign=event.campaign,
         headline=headline,
         lines=(
-            f"account: {account}",
-            f"recipients: {everybody:,}: {', '.join(counts)}",
-            f"points: {event.charged:,f} charged{left}",
+            _("account: {account}").format(account=account),
+            _("recipients: {everybody:,}: {counts}").format(everybody=everybody, counts=", ".join(counts)),
+            _("points: {charged:,f} charged{left}").format(charged=event.charged, left=left),
         ),
         state=event.state.value,
         reasons=tuple(reason.value for reason in event.reasons),
@@ -155,7 +171,7 @@ def _plain(
         account=account,
         campaign=event.campaign,
         headline=headline,
-        lines=(f"account: {account}",),
+        lines=(_("account: {account}").format(account=account),),
         state=CampaignState.RUNNING.value,
         recipients=recipients or {},
         points=points or {},
@@ -163,7 +179,7 @@ def _plain(
 
 
 def _because(reasons: tuple[PauseReason, ...]) -> str:
-    return "; ".join((BECAUSE[reason]) for reason in reasons) or "no reason told"
+    return "; ".join(_(BECAUSE[reason]) for reason in reasons) or _("no reason told")
 
 
 def _number(points: Decimal) -> int | float:

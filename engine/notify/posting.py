@@ -11,6 +11,7 @@ import os
 import aiohttp
 
 from engine.errors import NotTold
+from engine.language import _
 
 _MOST_BYTES = 65_536  # of an answer
 
@@ -27,9 +28,9 @@ async def post(url: str, body: bytes, *, timeout_s: float) -> bytes:
         ):
             answer = await response.content.read(_MOST_BYTES)
     except TimeoutError as error:
-        raise NotTold(f"no answer within {timeout_s:g} s", may_help=True) from error
+        raise NotTold(_("no answer within {seconds:g} s").format(seconds=timeout_s), may_help=True) from error
     except aiohttp.InvalidURL as error:
-        raise NotTold("the address cannot be used") from error
+        raise NotTold(_("the address cannot be used")) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NotTold(_in_words(error), may_help=True) from error
     if not 200 <= response.status < 300:
@@ -40,10 +41,10 @@ async def post(url: str, body: bytes, *, timeout_s: float) -> bytes:
 def _in_words(error: Exception) -> str:
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return "its name cannot be resolved"
+            return _("its name cannot be resolved")
         case aiohttp.ClientConnectorCertificateError():
-            return "its certificate is not trusted"
+            return _("its certificate is not trusted")
         case aiohttp.ClientConnectorError() if error.os_error.errno:
-            return f"no connection: {os.strerror(error.os_error.errno)}"
+            return _("no connection: {problem}").format(problem=os.strerror(error.os_error.errno))
         case _:
-            return f"the connection failed: {type(error).__name__}"
+            return _("the connection failed: {problem}").format(problem=type(error).__name__)

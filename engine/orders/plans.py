@@ -35,7 +35,7 @@ from engine.journal.port import (
     SourceRecord,
 )
 from engine.journal.store import Reader, SqlJournal
-from engine.language import _
+from engine.language import N_, _
 from engine.ledger.points import ZERO
 from engine.ledger.price import KEPT, ratio_of
 from engine.live import Live
@@ -149,7 +149,7 @@ class Planner:
     async def plan(self, journal: SqlJournal | None, balance: Balance | None, problem: str) -> Plan:
         """Store what the order comes to, unseen; without a journal of one's own: only count it. Raises PlanError, IntakeError."""
         order, gate = self._order, self._gate
-        self._live.phase = "reading"
+        self._live.phase = N_("reading")
         async with self._looking(journal) as books:
             whole = None if order.add_to is None else await addition(books, order.add_to, gate)
             wording = wording_of(order, gate) if whole is None else whole.wording
@@ -256,7 +256,7 @@ class Planner:
             counting = Count(wording=wording, columns=columns, left_aside=left_aside)
             survey = await asyncio.to_thread(self._reading.survey, counting)
         checked = await check_wording(self._gate, wording, survey)
-        self._live.phase = "reading"
+        self._live.phase = N_("reading")
         return checked
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ from engine.gateway.polls import ReportState
 from engine.intake.originals import original_rows
 from engine.journal.audits import CLOCK_SKEW
 from engine.journal.results import BatchResult, BatchStream, LeftOut, ResultsLook, Told, Wrote
+from engine.language import _
 from engine.lines import tagged, untagged
 from engine.model import BatchState, Exclusion
 from engine.results.original import Original
@@ -117,7 +118,7 @@ class _Waiting:
     def with_rows(self, source: int, lines: Sequence[int], rows: Sequence[list[str]]) -> list[Joined]:
         """Rows of a list with their results."""
         offset = tagged(source, 0)
-        for _ in self._opening(offset + lines[-1]):
+        for __ in self._opening(offset + lines[-1]):
             pass
         take, unknown = self._found.pop, (UNKNOWN_ROW,)
         return [Joined(source, cells, take(offset + line, unknown)) for line, cells in zip(lines, rows, strict=True)]
@@ -258,7 +259,7 @@ def _opted_out(mobile: str, line: int, seq: str, message: str) -> Result:
 
 
 def _excluded(row: LeftOut, look: ResultsLook) -> Result:
-    why, message = f"{row.reason}: {row.detail}", look.messages_of([row.line]).get(row.line, "")
+    why, message = f"{row.reason}: {_(row.detail)}", look.messages_of([row.line]).get(row.line, "")
     return Result("", row.line, "", row.reason, "", EXCLUDED, reason=why, cell=row.raw, message=message)
 
 

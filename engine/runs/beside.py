@@ -20,6 +20,7 @@ from engine.journal.port import (
     OptOutSource,
 )
 from engine.journal.store import SqlJournal
+from engine.language import N_, _
 from engine.runs.control import Order, Word, asked
 from engine.runs.looking import refuse_folder
 from engine.runs.settling import assume
@@ -28,6 +29,7 @@ from engine.settings import Settings
 from engine.tracking import Barred
 
 ASSUME, TAKEN, NOT_TAKEN = "assume", "taken", "not-taken"
+_ASSUMED = {TAKEN: N_("taken"), NOT_TAKEN: N_("not-taken")}
 OPT_OUT, OPT_IN = "opt_out", "opt_in"  # orders: account, source, reason, numbers…; account, reason, numbers…
 _IN_ONE_ORDER = 1_000  # numbers
 
@@ -111,8 +113,17 @@ async def assumed(journal: SqlJournal, order: Order, *, at: datetime) -> Word:
         price=Decimal(price),
         at=at,
     )
-    rest = "they count as accepted" if what == TAKEN else f"they will be sent to again by: xinshi run {order.campaign}"
-    return Word(done=True, words=f"batch {seq} of {order.campaign} is assumed {what}: {size:,} recipients, {rest}")
+    rest = (
+        _("they count as accepted")
+        if what == TAKEN
+        else _("they will be sent to again by: xinshi run {campaign}").format(campaign=order.campaign)
+    )
+    return Word(
+        done=True,
+        words=_("batch {seq} of {campaign} is assumed {what}: {size:,} recipients, {rest}").format(
+            seq=seq, campaign=order.campaign, what=_(_ASSUMED[what]), size=size, rest=rest
+        ),
+    )
 
 
 async def order_assumption(
@@ -151,7 +162,9 @@ async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: da
 
 def _refuse_no_journal(path: Path) -> None:
     if not path.is_file():
-        raise JournalError(f"there is no journal at {path}; nothing was sent with it yet (see --journal)")
+        raise JournalError(
+            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
+        )
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from engine.dispatch.decisions import charge_of
 from engine.dispatch.pool import PoolEnd
 from engine.dispatch.timetable import Timetable
+from engine.language import _
 from engine.ledger.floor import Floor
 from engine.ledger.points import ZERO
 from engine.model import Claim, Outcome, OutcomeKind, PauseReason
@@ -37,7 +38,9 @@ class Bounds:
 
     def _at_the_floor(self, claim: Claim, floor: Floor) -> PoolEnd:
         needed, left = self._cost(claim) * floor.ratio, max(ZERO, floor.left)
-        detail = f"the next batch costs {needed:,f} points; {floor.keep:,f} are to stay, and {left:,f} are above that"
+        detail = _(
+            "the next batch costs {needed:,f} points; {keep:,f} are to stay, and {left:,f} are above that"
+        ).format(needed=needed, keep=floor.keep, left=left)
         return PoolEnd(reason=PauseReason.FLOOR, detail=detail)
 
     def closed(self) -> PoolEnd | None:

@@ -14,6 +14,7 @@ from engine.dispatch.pool import PoolEnd
 from engine.gateway.polls import Report, ReportState
 from engine.journal.conducting import CanaryStand
 from engine.journal.port import CampaignRecord, Conduct
+from engine.language import _
 from engine.model import PauseReason
 
 ENOUGH = 0.5
@@ -59,20 +60,24 @@ def verdict(stand: CanaryStand, conduct: Conduct, now: datetime) -> PoolEnd | No
     wanted, accepted = conduct.canary_delivered, stand.accepted
     reported = stand.delivered + stand.undelivered
     if not accepted or stand.sent_at is None:
-        return _stopped("nothing of the canary was accepted")
+        return _stopped(_("nothing of the canary was accepted"))
     if stand.delivered >= wanted * accepted:
         return PoolEnd()  # whatever the others say
     waited = now >= stand.sent_at + timedelta(seconds=conduct.canary_wait_s)
     if accepted - stand.undelivered < wanted * accepted or reported == accepted:
-        return _stopped(f"{stand_words(stand)}; {wanted:.0%} must be")
+        return _stopped(_("{stand}; {wanted:.0%} must be").format(stand=stand_words(stand), wanted=wanted))
     if not waited:
         return None
     if reported < ENOUGH * accepted:
         return _stopped(
-            f"only {reported:,} of {accepted:,} are reported after {_span(conduct.canary_wait_s)}{_reasons(stand)}"
+            _("only {reported:,} of {accepted:,} are reported after {span}{reasons}").format(
+                reported=reported, accepted=accepted, span=_span(conduct.canary_wait_s), reasons=_reasons(stand)
+            )
         )
     return (
-        PoolEnd() if stand.delivered >= wanted * reported else _stopped(f"{stand_words(stand)}; {wanted:.0%} must be")
+        PoolEnd()
+        if stand.delivered >= wanted * reported
+        else _stopped(_("{stand}; {wanted:.0%} must be").format(stand=stand_words(stand), wanted=wanted))
     )
 
 
@@ -80,7 +85,9 @@ def stand_words(stand: CanaryStand) -> str:
     """ "31 of 50 reported were delivered (62 %): 12 × 20 MK:0001, 7 × 20 DB:0141"."""
     reported = stand.delivered + stand.undelivered
     share = f" ({stand.delivered / reported:.0%})" if reported else ""
-    return f"{stand.delivered:,} of {reported:,} reported were delivered{share}{_reasons(stand)}"
+    return _("{delivered:,} of {reported:,} reported were delivered{share}{reasons}").format(
+        delivered=stand.delivered, reported=reported, share=share, reasons=_reasons(stand)
+    )
 
 
 def _reasons(stand: CanaryStand) -> str:
@@ -88,8 +95,8 @@ def _reasons(stand: CanaryStand) -> str:
     if not said:
         return ""
     shown = [f"{count:,} × {words}" for words, count in said[:_MOST_REASONS]]
-    more = [f"{len(said) - _MOST_REASONS} other reasons"] if len(said) > _MOST_REASONS else []
-    return f"; undelivered: {', '.join([*shown, *more])}"
+    more = [_("{count} other reasons").format(count=len(said) - _MOST_REASONS)] if len(said) > _MOST_REASONS else []
+    return _("; undelivered: {reasons}").format(reasons=", ".join([*shown, *more]))
 
 
 def _stopped(detail: str) -> PoolEnd:
@@ -97,7 +104,11 @@ def _stopped(detail: str) -> PoolEnd:
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} min"
+    return (
+        _("{seconds:g} s").format(seconds=seconds)
+        if seconds < 120
+        else _("{minutes:g} min").format(minutes=seconds / 60)
+    )
 
 
 async def awaited(
@@ -118,7 +129,11 @@ async def awaited(
         if (end := verdict(stand, conduct, clock())) is not None:
             await books.set_canary(record.campaign_id, last_seq, passed=end.reason is None)
             return end
-        tell(f"waiting for the canary's reports: {stand.delivered + stand.undelivered:,} of {stand.accepted:,}")
+        tell(
+            _("waiting for the canary's reports: {reported:,} of {accepted:,}").format(
+                reported=stand.delivered + stand.undelivered, accepted=stand.accepted
+            )
+        )
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY_S):
                 await news.wait()
@@ -153,4 +168,9 @@ class Spikes:
         if len(self._last) == LOOKED_AT and bad_ones > self._most * LOOKED_AT:
             said = Counter(filter(None, self._said))
             stand = CanaryStand(delivered=LOOKED_AT - bad_ones, undelivered=bad_ones, said=dict(said))
-            self._stop(PoolEnd(reason=PauseReason.UNDELIVERED, detail=f"of the last reports, {stand_words(stand)}"))
+            self._stop(
+                PoolEnd(
+                    reason=PauseReason.UNDELIVERED,
+                    detail=_("of the last reports, {stand}").format(stand=stand_words(stand)),
+                )
+            )

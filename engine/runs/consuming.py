@@ -29,6 +29,7 @@ from engine.dispatch.timetable import Timetable
 from engine.errors import GatewayError, PlanError, QueueError
 from engine.journal.arrivals import Arrival, Arrived, LeftOutRow, NoticeOutcome, QueueJournal
 from engine.journal.port import CampaignRecord, Conduct, Journal, OpenDoubt, SettlingJournal
+from engine.language import N_, _
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import CampaignState, Claim, Exclusion, Message, PauseReason
@@ -126,9 +127,9 @@ class Judge:
                 elif verdict in known:
                     continue
                 elif verdict in mobiles:
-                    left_out.append(LeftOut(raw=verdict, reason=Exclusion.DUPLICATE, detail="twice in one message"))
+                    left_out.append(LeftOut(raw=verdict, reason=Exclusion.DUPLICATE, detail=N_("twice in one message")))
                 elif self._barred.among(verdict):
-                    detail = "the person asked for no more messages"
+                    detail = N_("the person asked for no more messages")
                     left_out.append(LeftOut(raw=verdict, reason=Exclusion.OPTED_OUT, detail=detail))
                 else:
                     mobiles[verdict] = None
@@ -174,10 +175,12 @@ class Judge:
 
         def fill(values: dict[str, str]) -> Message:
             if missing := [name for name in names if name not in values]:
-                raise BadNotice(f"the template needs {' and '.join(missing)}, and vars have none")
+                raise BadNotice(
+                    _("the template needs {names}, and vars have none").format(names=_(" and ").join(missing))
+                )
             (said,) = speaker([[values[name]] for name in names])
             if isinstance(said, TextFault):
-                raise BadNotice(said.detail)
+                raise BadNotice(_(said.detail))
             return said
 
         return fill
@@ -253,7 +256,7 @@ class Consumer:
         if campaign not in self.campaigns.values():
             return
         if verb in ("pause", "cancel") and self.pool is not None:
-            self.pool.halt(PauseReason.OPERATOR, "the operator gave an order")
+            self.pool.halt(PauseReason.OPERATOR, N_("the operator gave an order"))
         self._news.set()
 
     def note_settled(self, settled: Settled) -> None:
@@ -290,7 +293,7 @@ class Consumer:
             try:
                 if failures:
                     await self._source.open()
-                    self._live.notice(f"{self._source.name} is back")
+                    self._live.notice(_("{name} is back").format(name=self._source.name))
                     failures = 0
                 await self._round()
             except QueueError as error:
@@ -298,7 +301,7 @@ class Consumer:
                 self._gathering.rest()
                 if failures == 0:
                     logger.warning("the queue is lost; trying again", extra={"problem": str(error)})
-                    self._live.notice(f"{mask(str(error))}: trying again until it is back")
+                    self._live.notice(_("{problem}: trying again until it is back").format(problem=mask(str(error))))
                 await _rung(self._stopping, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
         if rest := list(deliveries_of(self._gathering.rest())):
@@ -378,7 +381,11 @@ class Consumer:
         if not groups:
             return
         if self._passing() - min(group.due_s for group in groups) > self._order.idle_s / 2:
-            raise QueueError(f"{self._source.name}: messages were held too long (the machine slept?); they come again")
+            raise QueueError(
+                _("{name}: messages were held too long (the machine slept?); they come again").format(
+                    name=self._source.name
+                )
+            )
         try:
             arrived = await self._journal.add_arrivals([self._arrival(group) for group in groups])
         except PlanError as reason:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import EngineError, JournalBusy
+from engine.language import _
 from engine.telemetry import logger
 
 _LONGEST_LINE = 64 * 1024
@@ -83,9 +84,9 @@ async def asked(journal: Path, order: Order) -> Word | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except (TimeoutError, OSError, ValueError) as error:
-        raise JournalBusy("the process that owns the journal does not answer") from error
+        raise JournalBusy(_("the process that owns the journal does not answer")) from error
     if answer is None:
-        raise JournalBusy("the process that owns the journal is just ending; try again")
+        raise JournalBusy(_("the process that owns the journal is just ending; try again"))
     return Word(done=bool(answer["done"]), words=str(answer["words"]))
 
 
@@ -96,7 +97,7 @@ async def _answered(line: bytes, handler: Handler) -> Word:
             verb=str(asked_for["verb"]), campaign=str(asked_for["campaign"]), words=tuple(asked_for.get("words", ()))
         )
     except (ValueError, KeyError, TypeError):
-        return Word(done=False, words="that is no order")
+        return Word(done=False, words=_("that is no order"))
     try:
         return await handler(order)
     except EngineError as error:

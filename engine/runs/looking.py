@@ -10,6 +10,7 @@ from engine.journal.lock import is_held
 from engine.journal.opening import read_journal
 from engine.journal.port import OptOut, Trace
 from engine.journal.store import Reader
+from engine.language import _
 from engine.ledger.points import add_up
 from engine.ledger.price import KEPT, ratio_of
 from engine.ledger.summary import CampaignSummary, summarise
@@ -31,8 +32,10 @@ async def summary_of(
     """
     record = await journal.find_campaign(name=name)
     if record is None:
-        names = ", ".join(known.name for known in await journal.campaigns()) or "none yet"
-        raise PlanError(f"there is no campaign named {name!r} in this journal; there are: {names}")
+        names = ", ".join(known.name for known in await journal.campaigns()) or _("none yet")
+        raise PlanError(
+            _("there is no campaign named {name!r} in this journal; there are: {names}").format(name=name, names=names)
+        )
     readings = await journal.readings(record.account, campaign_id=record.campaign_id)
     points = add_up(readings, charged_since=await journal.charged_since_reading(record.account))
     counts = await journal.counts(record.campaign_id)
@@ -53,7 +56,9 @@ async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
         if name is None:
             return []
         raise PlanError(
-            f"there is no campaign named {name!r}: no journal at {settings.journal_path} yet (see --journal)"
+            _("there is no campaign named {name!r}: no journal at {path} yet (see --journal)").format(
+                name=name, path=settings.journal_path
+            )
         )
     journal = await read_journal(settings.journal_path)
     try:
@@ -115,4 +120,8 @@ async def standing(settings: Settings, campaign: str) -> str:
 
 def refuse_folder(journal: Path) -> None:
     if journal.is_dir():
-        raise SettingsError(f"the journal {journal} is a folder; name a file in it: {journal / 'xinshi.db'}")
+        raise SettingsError(
+            _("the journal {journal} is a folder; name a file in it: {file}").format(
+                journal=journal, file=journal / "xinshi.db"
+            )
+        )

@@ -17,6 +17,7 @@ from typing import Protocol
 from engine.dispatch.pool import Pool
 from engine.errors import GatewayError, PlanError
 from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
+from engine.language import _
 from engine.ledger.binding import ReportPolicy, bind_reports
 from engine.ledger.evidence import AttemptKey, Finding, Policy, Source, Verdict, operator_word
 from engine.ledger.settlement import Settlement, settle
@@ -262,7 +263,7 @@ class Settler:
         return any(doubt.gave_up_at + self._policy.patience <= self._clock() for doubt in passed.open)
 
     async def _drain(self, pool: Pool, campaign_id: int | None, over: asyncio.Event) -> None:
-        self.tell("reading the balance in silence, to settle doubts")
+        self.tell(_("reading the balance in silence, to settle doubts"))
         try:
             await pool.silence()
             await _unless(over, self.quiet(campaign_id))
@@ -286,7 +287,11 @@ class Settler:
             doubts := await self._journal.open_doubts(self._account, campaign_id=campaign_id)
         ):
             if not self.is_forbidden:
-                self.tell(f"settling {_recipients(doubts)} in doubt: reading the balance in silence")
+                self.tell(
+                    _("settling {recipients} in doubt: reading the balance in silence").format(
+                        recipients=_recipients(doubts)
+                    )
+                )
                 await _unless(give_up, self.quiet(campaign_id))
             passed = await self.look()
             mine = [doubt for doubt in passed.open if doubt.campaign_id == campaign_id]
@@ -306,11 +311,15 @@ class Settler:
     ) -> None:
         """Wait out patience; reports may settle everything sooner."""
         self._announce(
-            f"{_recipients(doubts)} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
-            f"{at.astimezone():%H:%M:%S} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
+            _(
+                "{recipients} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
+                "{at:%H:%M:%S} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
+            ).format(recipients=_recipients(doubts), at=at.astimezone())
         )
         while (left_s := (at - self._clock()).total_seconds()) > 0 and not give_up.is_set():
-            self.tell(f"{_recipients(doubts)} in doubt, waiting {_span(left_s)}")
+            self.tell(
+                _("{recipients} in doubt, waiting {span}").format(recipients=_recipients(doubts), span=_span(left_s))
+            )
             await _first_of(give_up, timeout=min(left_s, PASS_EVERY_S))
             passed = await self.look()
             open_keys = {(doubt.batch_id, doubt.number) for doubt in passed.open}
@@ -334,18 +343,26 @@ async def assume(
     doubts = [doubt for doubt in await journal.open_doubts(account) if doubt.campaign == campaign]
     mine = [doubt for doubt in doubts if doubt.seq == seq]
     if not mine:
-        open_now = ", ".join(str(doubt.seq) for doubt in doubts[:20]) or "none"
-        raise PlanError(f"batch {seq} of {campaign} is not in doubt; in doubt are: {open_now}")
+        open_now = ", ".join(str(doubt.seq) for doubt in doubts[:20]) or _("none")
+        raise PlanError(
+            _("batch {seq} of {campaign} is not in doubt; in doubt are: {open_now}").format(
+                seq=seq, campaign=campaign, open_now=open_now
+            )
+        )
     (doubt,) = mine
     key = AttemptKey(batch_id=doubt.batch_id, number=doubt.number)
     verdict = operator_word(key, taken=taken, by=by, reason=reason, at=at)
     charge = doubt.size * await journal.segments_of(doubt.batch_id) * price
     if not await journal.settle(account, _settling(verdict, at, (charge, doubt.gave_up_at))):
-        raise PlanError(f"batch {seq} of {campaign} has just been settled; see: xinshi audit {campaign}")
+        raise PlanError(
+            _("batch {seq} of {campaign} has just been settled; see: xinshi audit {campaign}").format(
+                seq=seq, campaign=campaign
+            )
+        )
     return doubt.size
 
 
-_NO_READING = "no balance was read before it was sent; a delivery report or an operator must settle it"
+_NO_READING = _("no balance was read before it was sent; a delivery report or an operator must settle it")
 _BY = {Source.BALANCE: SettledBy.BALANCE, Source.REPORT: SettledBy.REPORT, Source.OPERATOR: SettledBy.OPERATOR}
 
 
@@ -386,12 +403,16 @@ def _charges(settlement: Settlement, key: AttemptKey) -> dict[AttemptKey, tuple[
 
 
 def _recipients(doubts: list[OpenDoubt]) -> str:
-    return f"{sum(doubt.size for doubt in doubts):,} recipients"
+    return _("{count:,} recipients").format(count=sum(doubt.size for doubt in doubts))
 
 
 def _span(seconds: float) -> str:
     whole = round(seconds)
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+    return (
+        _("{minutes} min {seconds} s").format(minutes=whole // 60, seconds=whole % 60)
+        if whole >= 60
+        else _("{whole} s").format(whole=whole)
+    )
 
 
 async def _first_of(*events: asyncio.Event, timeout: float) -> None:

@@ -14,11 +14,12 @@ from engine.dispatch.pool import Pool, PoolEnd
 from engine.dispatch.timetable import Timetable
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
+from engine.language import N_, _
 from engine.model import CampaignState, PauseReason
 from engine.runs.control import Order, Word
 
-PAUSED = "paused by the operator"
-SENDING = "sending"
+PAUSED = N_("paused by the operator")
+SENDING = N_("sending")
 LOOK_S = 1.0
 """How often the clock is looked at while the hours are closed: it may be set."""
 
@@ -149,9 +150,11 @@ class Steering:
         """Carry out an order, here and in the journal. Raises PlanError, JournalError."""
         record = await self._journal.find_campaign(name=order.campaign)
         if record is None:
-            raise PlanError(f"there is no campaign named {order.campaign!r}; `xinshi status` lists them")
+            raise PlanError(
+                _("there is no campaign named {campaign!r}; `xinshi status` lists them").format(campaign=order.campaign)
+            )
         if record.stored_state is CampaignState.CANCELLED:
-            return Word(done=order.verb == "cancel", words=f"{record.name} is cancelled already")
+            return Word(done=order.verb == "cancel", words=_("{name} is cancelled already").format(name=record.name))
         running = record.campaign_id == self._campaign_id
         if self._growing is not None and record.campaign_id in self._growing.campaigns:
             return await self._on_growing(self._growing, record, order)
@@ -165,24 +168,24 @@ class Steering:
             case "pace":
                 return await self._pace(record, running, order.words)
             case _:
-                return Word(done=False, words=f"nobody here knows the order {order.verb!r}")
+                return Word(done=False, words=_("nobody here knows the order {verb!r}").format(verb=order.verb))
 
     async def _on_growing(self, growing: Growing, record: CampaignRecord, order: Order) -> Word:
         """Of several campaigns one: the journal says who may send, and the pool looks there."""
         match order.verb:
             case "pause":
                 await self._pause(record, running=False)
-                words = f"{record.name} pauses; answers under way are awaited"
+                words = _("{name} pauses; answers under way are awaited").format(name=record.name)
             case "resume":
                 await self._resume(record, running=False)
-                words = f"{record.name} goes on"
+                words = _("{name} goes on").format(name=record.name)
             case "cancel":
                 await self._cancel(record, running=False)
-                words = f"{record.name} is being cancelled; answers under way are awaited"
+                words = _("{name} is being cancelled; answers under way are awaited").format(name=record.name)
             case "pace":
                 return await self._pace(record, True, order.words)
             case _:
-                return Word(done=False, words=f"nobody here knows the order {order.verb!r}")
+                return Word(done=False, words=_("nobody here knows the order {verb!r}").format(verb=order.verb))
         await growing.steered(order.verb, record.name)
         return Word(done=True, words=words)
 
@@ -192,22 +195,23 @@ class Steering:
             self._goes_on.clear()
             self._ordered.set()
             self._halt()
-            return Word(done=True, words=f"{record.name} pauses; answers under way are awaited")
+            return Word(done=True, words=_("{name} pauses; answers under way are awaited").format(name=record.name))
         await self._journal.set_campaign_state(
             record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
         )
-        return Word(done=True, words=f"{record.name} is paused; go on with: xinshi resume {record.name}")
+        return Word(done=True, words=_("{name} is paused; go on with: xinshi resume {name}").format(name=record.name))
 
     async def _resume(self, record: CampaignRecord, running: bool) -> Word:
         if running:
             self._paused = False
             self._goes_on.set()
             self._ordered.set()
-            return Word(done=True, words=f"{record.name} goes on")
+            return Word(done=True, words=_("{name} goes on").format(name=record.name))
         if PauseReason.OPERATOR in record.reasons:
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.PLANNED)
         return Word(
-            done=True, words=f"{record.name} may be sent again; no process sends it now: xinshi run {record.name}"
+            done=True,
+            words=_("{name} may be sent again; no process sends it now: xinshi run {name}").format(name=record.name),
         )
 
     async def _cancel(self, record: CampaignRecord, running: bool) -> Word:
@@ -216,26 +220,39 @@ class Steering:
             self._goes_on.set()
             self._ordered.set()
             self._halt()
-            return Word(done=True, words=f"{record.name} is being cancelled; answers under way are awaited")
+            return Word(
+                done=True, words=_("{name} is being cancelled; answers under way are awaited").format(name=record.name)
+            )
         size = await self._journal.cancel_campaign(record.campaign_id)
-        return Word(done=True, words=f"{record.name} is cancelled: {size:,} recipients will not be sent to")
+        return Word(
+            done=True,
+            words=_("{name} is cancelled: {size:,} recipients will not be sent to").format(name=record.name, size=size),
+        )
 
     async def _pace(self, record: CampaignRecord, running: bool, words: Sequence[str]) -> Word:
         """Tell the pace and what holds it back; with words change it first, until this process ends."""
         if not running or self.lane is None:
             return Word(
-                done=not words, words=f"no process sends {record.name} now; the pace is in [pace], or a flag of `run`"
+                done=not words,
+                words=_("no process sends {name} now; the pace is in [pace], or a flag of `run`").format(
+                    name=record.name
+                ),
             )
         if words:
             await self._change_pace(self.lane, record, words)
         limits, by = self.lane.limits, self.lane.words()
         rates = (
-            f"{limits.requests_per_second:,g} requests a second" if limits.requests_per_second else "",
-            f"{limits.numbers_per_second:,g} numbers a second" if limits.numbers_per_second else "",
+            _("{rate:,g} requests a second").format(rate=limits.requests_per_second)
+            if limits.requests_per_second
+            else "",
+            _("{rate:,g} numbers a second").format(rate=limits.numbers_per_second) if limits.numbers_per_second else "",
         )
-        pace = " and ".join(filter(None, rates)) or "no limit"
-        parts = [f"{pace}, {limits.in_flight:,} in flight", f"{self.lane.pace.rate:,.3g} requests a second lately"]
-        parts += [f"held back by {by}"] if by else []
+        pace = _(" and ").join(filter(None, rates)) or _("no limit")
+        parts = [
+            _("{pace}, {in_flight:,} in flight").format(pace=pace, in_flight=limits.in_flight),
+            _("{rate:,.3g} requests a second lately").format(rate=self.lane.pace.rate),
+        ]
+        parts += [_("held back by {by}").format(by=by)] if by else []
         parts += [more] if (more := self.standing()) else []
         return Word(done=True, words="; ".join(parts))
 
@@ -244,11 +261,18 @@ class Steering:
         fits = numbers_that_fit(limits.numbers_per_second, lane.pace.window_s)
         if fits is not None:
             planned = await self._journal.planned_sizes(record.campaign_id)
-            largest = max([*(size for _, size, _ in planned), 0 if self.pool is None else self.pool.largest])
+            largest = max([*(size for __, size, __ in planned), 0 if self.pool is None else self.pool.largest])
             if largest > fits:
                 raise PlanError(
-                    f"batches of {largest} numbers are planned, and {limits.numbers_per_second:g} numbers a second let {fits} "
-                    f"through at once; the least that fits is {math.ceil(largest / lane.pace.window_s)}"
+                    _(
+                        "batches of {largest} numbers are planned, and {rate:g} numbers a second let {fits} through at once; the "
+                        "least that fits is {least}"
+                    ).format(
+                        largest=largest,
+                        rate=limits.numbers_per_second,
+                        fits=fits,
+                        least=math.ceil(largest / lane.pace.window_s),
+                    )
                 )
         lane.change(limits)
 

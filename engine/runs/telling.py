@@ -26,6 +26,7 @@ from engine.events import (
     Started,
 )
 from engine.journal.port import OpenDoubt
+from engine.language import _
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live
@@ -72,7 +73,7 @@ async def tell_trial(settings: Settings, account: str) -> list[Delivery]:
     channels = channels_of(settings.notify)
     if not channels.names:
         raise SettingsError(
-            "notify: nobody would be told; set command, webhook, wecom or dingtalk in [notify] of the settings file"
+            _("notify: nobody would be told; set command, webhook, wecom or dingtalk in [notify] of the settings file")
         )
     return await Outbox(channels).deliver(trial(account=account, at=datetime.now(UTC)))
 
