@@ -62,7 +62,7 @@ async def test_the_flag_may_stand_before_the_command_and_behind_two_dashes_is_a_
     behind = await desk.run("why", "--", "--lang=zh")
 
     assert "中还没有任务" in before.output
-    assert behind.code == 2
+    assert behind.code == 75
     assert not is_chinese(behind.errors)
 
 
