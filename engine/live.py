@@ -31,6 +31,10 @@ class Live:
         self.known_ratio = Decimal(1)  # points charged for one expected, as was known when the run began
         self._price_is_told = False
 
+    def show(self, phase: str) -> None:
+        """This is being done now."""
+        self.phase = phase
+
     def note_done(self, recipients: int) -> None:
         """So many more have an outcome."""
         self.forecast.note(time.monotonic(), recipients)

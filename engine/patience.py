@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
+from engine.dispatch.waiting import unless_set
 from engine.errors import BadAnswer, GatewayError, JournalBusy, NoAnswer, NotSent, Refused, SendRefused
 from engine.journal.port import CampaignRecord
 from engine.language import _
@@ -22,7 +23,7 @@ from engine.model import CampaignState, PauseReason
 from engine.orders.pipeline import Pipeline
 from engine.orders.plans import Plan, SendOrder
 from engine.reasons import BECAUSE
-from engine.runtime import Engine, unless_set
+from engine.runtime import Engine
 from engine.settings import Settings, WaitSettings
 from engine.telemetry import logger
 

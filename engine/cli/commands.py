@@ -26,6 +26,7 @@ from engine.cli.screening import (
 )
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
+from engine.dispatch.waiting import unless_set
 from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
@@ -43,7 +44,7 @@ from engine.orders.signing import keep_parts
 from engine.patience import Sending, opened, planned
 from engine.runs.looking import status as look
 from engine.runs.telling import tell_trial
-from engine.runtime import Engine, unless_set
+from engine.runtime import Engine
 from engine.settings import Settings
 from engine.trial import plan_trial, refuse_failed
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from engine.dispatch.pool import PoolEnd
+from engine.dispatch.waiting import first_of
 from engine.gateway.polls import Report, ReportState
 from engine.journal.conducting import CanaryStand
 from engine.journal.port import CampaignRecord, Conduct
@@ -134,9 +134,7 @@ async def awaited(
                 reported=stand.delivered + stand.undelivered, accepted=stand.accepted
             )
         )
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S):
-                await news.wait()
+        await first_of(news, timeout=LOOK_EVERY_S)
     return None
 
 

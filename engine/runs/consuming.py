@@ -26,6 +26,7 @@ from typing import Generic, Protocol, TypeVar
 from engine.clock import boottime
 from engine.dispatch.pool import Pool, PoolEnd, Settled
 from engine.dispatch.timetable import Timetable
+from engine.dispatch.waiting import first_of
 from engine.errors import GatewayError, PlanError, QueueError
 from engine.journal.arrivals import Arrival, Arrived, LeftOutRow, NoticeOutcome, QueueJournal
 from engine.journal.port import CampaignRecord, Conduct, Journal, OpenDoubt, SettlingJournal
@@ -282,7 +283,7 @@ class Consumer:
         """See `dispatch.pool.Supply`."""
         if self._is_drained:
             return False
-        await _rung(self._news, LOOK_AGAIN_S)
+        await first_of(self._news, timeout=LOOK_AGAIN_S)
         return True
 
     # -- taking in -----------------------------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ class Consumer:
                 if failures == 0:
                     logger.warning("the queue is lost; trying again", extra={"problem": str(error)})
                     self._live.notice(_("{problem}: trying again until it is back").format(problem=mask(str(error))))
-                await _rung(self._stopping, _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                await first_of(self._stopping, timeout=_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
                 failures += 1
         if rest := list(deliveries_of(self._gathering.rest())):
             with suppress(QueueError):
@@ -315,7 +316,7 @@ class Consumer:
         wait_s = EMPTY_AFTER_S if due_s is None else min(EMPTY_AFTER_S, max(0.0, due_s - self._passing()))
         if room <= 0 and due_s is None:
             self._room.clear()
-            await _either(self._room, self._stopping, timeout=LOOK_AGAIN_S)
+            await first_of(self._room, self._stopping, timeout=LOOK_AGAIN_S)
             return
         if room > 0:
             deliveries = await self._source.fetch(min(room, FETCH_AT_ONCE), wait_s)
@@ -325,7 +326,7 @@ class Consumer:
                 self._news.set()
             await self._take(deliveries, self._passing())
         else:
-            await _rung(self._stopping, wait_s)
+            await first_of(self._stopping, timeout=wait_s)
         await self._make_durable(self._gathering.due(self._passing()))
 
     async def _take(self, deliveries: Sequence[Delivery], fetched_s: float) -> None:
@@ -507,7 +508,7 @@ class Consumer:
             if (words := self._timetable.words()) != told:
                 self._live.notice(f"{self._source.name} {words}")
                 self._live.phase = told = words
-            await _rung(stop.gently, min(LOOK_AGAIN_S, self._timetable.waits_s))
+            await first_of(stop.gently, timeout=min(LOOK_AGAIN_S, self._timetable.waits_s))
         self._live.phase = before
 
     async def _may_send(self) -> bool:
@@ -540,7 +541,7 @@ class Consumer:
         while True:
             try:
                 await self.tell()
-                await _rung(self._tells, TELL_AGAIN_S)
+                await first_of(self._tells, timeout=TELL_AGAIN_S)
                 if not self._tells.is_set():
                     self._ended.update(await self._journal.untold_batches(self._source.name))
             except QueueError as error:
@@ -622,18 +623,3 @@ class _Recent(Generic[Key, Value]):
             found = make(key)
             self.put(key, found)
         return found
-
-
-async def _rung(event: asyncio.Event, within_s: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within_s):
-            await event.wait()
-
-
-async def _either(*events: asyncio.Event, timeout: float) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

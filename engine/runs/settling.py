@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from engine.dispatch.pool import Pool
+from engine.dispatch.waiting import first_of, unless_set
 from engine.errors import GatewayError, PlanError
 from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
 from engine.language import _
@@ -244,7 +245,7 @@ class Settler:
         while not over.is_set():
             self._news.clear()
             if self._unseen < most:
-                await _first_of(over, self._news, timeout=wait_s)
+                await first_of(over, self._news, timeout=wait_s)
             if over.is_set() or (self._unseen < most and self._news.is_set()):
                 continue
             begun, pool = self._clock(), pool_now()
@@ -266,7 +267,7 @@ class Settler:
         self.tell(_("reading the balance in silence, to settle doubts"))
         try:
             await pool.silence()
-            await _unless(over, self.quiet(campaign_id))
+            await unless_set(over, self.quiet(campaign_id))
         finally:
             pool.go_on()
             self._unseen = 0
@@ -292,7 +293,7 @@ class Settler:
                         recipients=_recipients(doubts)
                     )
                 )
-                await _unless(give_up, self.quiet(campaign_id))
+                await unless_set(give_up, self.quiet(campaign_id))
             passed = await self.look()
             mine = [doubt for doubt in passed.open if doubt.campaign_id == campaign_id]
             if not mine or patient or self.is_forbidden or passed.off is not None or await may_send():
@@ -320,7 +321,7 @@ class Settler:
             self.tell(
                 _("{recipients} in doubt, waiting {span}").format(recipients=_recipients(doubts), span=_span(left_s))
             )
-            await _first_of(give_up, timeout=min(left_s, PASS_EVERY_S))
+            await first_of(give_up, timeout=min(left_s, PASS_EVERY_S))
             passed = await self.look()
             open_keys = {(doubt.batch_id, doubt.number) for doubt in passed.open}
             if await may_send() or not any((doubt.batch_id, doubt.number) in open_keys for doubt in doubts):
@@ -413,26 +414,3 @@ def _span(seconds: float) -> str:
         if whole >= 60
         else _("{whole} s").format(whole=whole)
     )
-
-
-async def _first_of(*events: asyncio.Event, timeout: float) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
-async def _unless(event: asyncio.Event, work: Awaitable[object]) -> None:
-    """Await the work, but not beyond the event; what was begun is cancelled and has cleaned up behind itself."""
-    doing, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
-    try:
-        await asyncio.wait((doing, waiting), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-        if not doing.done():
-            doing.cancel()
-            await asyncio.wait((doing,))
-    if not doing.cancelled():
-        doing.result()

@@ -12,6 +12,7 @@ from engine.dispatch.lane import Lane, changed
 from engine.dispatch.pacing import numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd
 from engine.dispatch.timetable import Timetable
+from engine.dispatch.waiting import first_of
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
 from engine.language import N_, _
@@ -86,7 +87,7 @@ class Steering:
                         record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
                     )
                     tell(PAUSED)
-                    await _either(self._goes_on, stop)
+                    await first_of(self._goes_on, stop)
                     if stop.is_set():
                         return PoolEnd(reason=PauseReason.OPERATOR, detail=PAUSED)
                     continue
@@ -119,7 +120,7 @@ class Steering:
                 record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
             )
             tell(PAUSED)
-            await _either(self._goes_on, stop)
+            await first_of(self._goes_on, stop)
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
         if self.cancelled.is_set():
             await self._journal.cancel_campaign(record.campaign_id)
@@ -141,7 +142,7 @@ class Steering:
                 shown = words
                 await self._journal.set_campaign_state(record.campaign_id, CampaignState.PAUSED, (reason,), words)
                 tell(words)
-            await _either(self._ordered, stop, timeout=min(LOOK_S, timetable.waits_s) or LOOK_S)
+            await first_of(self._ordered, stop, timeout=min(LOOK_S, timetable.waits_s) or LOOK_S)
             if stop.is_set():
                 return PoolEnd(reason=reason, detail=words)
         return None
@@ -279,12 +280,3 @@ class Steering:
     def _halt(self) -> None:
         if self.pool is not None:
             self.pool.halt(PauseReason.OPERATOR, PAUSED)
-
-
-async def _either(*events: asyncio.Event, timeout: float | None = None) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

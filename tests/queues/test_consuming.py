@@ -144,10 +144,10 @@ async def test_who_opts_out_and_in_again_while_it_runs_gets_messages_again(room:
         running = asyncio.create_task(room.consumed(engine, once=False))
         room.source.put(notice("z", THREE))
         await room.sim.wait_for_accepted(1)
-        await engine._on_order(Order(verb="opt_out", campaign="", words=(engine.account_key, "operator", "", ONE)))
+        await engine.order(Order(verb="opt_out", campaign="", words=(engine.account_key, "operator", "", ONE)))
         room.source.put(notice("a", ONE, TWO))
         await room.sim.wait_for_accepted(2)
-        await engine._on_order(Order(verb="opt_in", campaign="", words=(engine.account_key, "", ONE)))
+        await engine.order(Order(verb="opt_in", campaign="", words=(engine.account_key, "", ONE)))
         room.source.put(notice("b", ONE))
         await room.sim.wait_for_accepted(3)
         room.stop.gently.set()
@@ -217,14 +217,14 @@ async def test_a_broker_that_breaks_off_is_opened_again_and_nobody_is_lost_or_tw
 
 async def test_what_was_held_while_the_machine_slept_is_not_made_durable_but_comes_again(room: Room) -> None:
     async with room.engine() as engine:
-        make, slept_s = engine._consumer, [0.0]
+        make, slept_s = engine._outfit.consumer, [0.0]
 
         def sleepy(*args: Any) -> Any:
             consumer = make(*args)
             consumer._passing = lambda: boottime() + slept_s[0]
             return consumer
 
-        engine._consumer = sleepy  # type: ignore[method-assign]
+        engine._outfit.consumer = sleepy  # type: ignore[method-assign]
         room.source.put(notice("a", ONE))
         running = asyncio.create_task(room.consumed(engine, once=False, linger_s=0.3))
         await room.source.taken.wait()
@@ -289,12 +289,12 @@ async def test_a_campaign_that_is_paused_waits_and_goes_on_when_it_is_resumed(ro
         running = asyncio.create_task(room.consumed(engine, once=False))
         room.source.put(notice("a", ONE, campaign="spring"))
         await room.sim.wait_for_accepted(1)
-        word = await engine._on_order(Order(verb="pause", campaign="spring"))
+        word = await engine.order(Order(verb="pause", campaign="spring"))
         assert word.done
         room.source.put(notice("b", TWO, campaign="spring"), notice("c", THREE))
         await room.sim.wait_for_accepted(2)
         assert (room.given(TWO), room.given(THREE)) == ([], ["您好"])
-        await engine._on_order(Order(verb="resume", campaign="spring"))
+        await engine.order(Order(verb="resume", campaign="spring"))
         await room.sim.wait_for_accepted(3)
         room.stop.gently.set()
         await running
@@ -306,14 +306,14 @@ async def test_a_paused_campaign_larger_than_the_backlog_holds_up_nobody_else(ro
         running = asyncio.create_task(room.consumed(engine, once=False, backlog=10))
         room.source.put(notice("a", ONE, campaign="spring"))
         await room.sim.wait_for_accepted(1)
-        await engine._on_order(Order(verb="pause", campaign="spring"))
+        await engine.order(Order(verb="pause", campaign="spring"))
         many = mobiles(60, seed=6)
         room.source.put(*(notice(f"n{at}", mobile, campaign="spring") for at, mobile in enumerate(many)))
         room.source.put(notice("b", TWO), notice("c", THREE, campaign="autumn"))
         await room.sim.wait_for_accepted(3)
         assert (room.given(TWO), room.given(THREE)) == (["您好"], ["您好"])
         assert not any(map(room.given, many))
-        await engine._on_order(Order(verb="resume", campaign="spring"))
+        await engine.order(Order(verb="resume", campaign="spring"))
         await room.sim.wait_for_accepted(63)
         room.stop.gently.set()
         await running
@@ -326,13 +326,13 @@ async def test_a_pause_outlives_the_process_and_a_new_message(room: Room, name: 
     async with room.engine() as engine:
         room.source.put(notice("a", ONE, **more))
         await room.consumed(engine)
-        await engine._on_order(Order(verb="pause", campaign=name or today()))
+        await engine.order(Order(verb="pause", campaign=name or today()))
     room.source.put(notice("b", TWO, **more), notice("c", THREE, campaign="autumn"))
     done = await room.consume()
     assert (done.end.reason, room.given(TWO), room.given(THREE)) == (None, [], ["您好"])
     assert room.source.handed == {}
     async with room.engine() as engine:
-        await engine._on_order(Order(verb="resume", campaign=name or today()))
+        await engine.order(Order(verb="resume", campaign=name or today()))
         await room.consumed(engine)
     assert room.given(TWO) == ["您好"]
 
@@ -434,10 +434,10 @@ async def test_a_campaign_that_is_cancelled_takes_no_more_and_sends_no_more(room
         running = asyncio.create_task(room.consumed(engine, once=False))
         room.source.put(notice("a", ONE, campaign="spring"))
         await room.sim.wait_for_accepted(1)
-        await engine._on_order(Order(verb="pause", campaign="spring"))
+        await engine.order(Order(verb="pause", campaign="spring"))
         room.source.put(notice("b", TWO, campaign="spring"), notice("c", THREE))
         await room.sim.wait_for_accepted(2)
-        await engine._on_order(Order(verb="cancel", campaign="spring"))
+        await engine.order(Order(verb="cancel", campaign="spring"))
         room.source.put(notice("d", TWO, campaign="spring"), notice("e", FOUR))
         await room.sim.wait_for_accepted(3)
         room.stop.gently.set()

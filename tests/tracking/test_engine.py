@@ -241,7 +241,7 @@ async def test_an_opt_out_between_intent_and_request_takes_the_request_back(hous
     numbers = people(6)
     async with house.engine(house.settings(batch=3)) as engine:
         record = await house.planned(engine, numbers)
-        made = engine._pool
+        made = engine._outfit.pool
         asked: list[str] = []
 
         def late(mobiles: str) -> tuple[str, ...]:
@@ -254,7 +254,7 @@ async def test_an_opt_out_between_intent_and_request_takes_the_request_back(hous
             made_pool._opted_out = late
             return made_pool
 
-        engine._pool = pool  # type: ignore[method-assign]
+        engine._outfit.pool = pool  # type: ignore[method-assign]
         end = await engine.run(record, live=Live(), stop=stops())
     assert house.sim.truth()["mobiles"] == dict.fromkeys([*numbers[:1], *numbers[2:]], 1)
     outcomes = house.rows("SELECT batch_id, number, outcome, size FROM attempt ORDER BY batch_id, number")
@@ -309,7 +309,7 @@ async def test_tracking_until_a_stop_ends_with_it(house: House) -> None:
     house.sim.plant_reports(people(10))
     stop = stops()
     async with house.engine() as engine:
-        tracker = engine._tracker(lambda _: None)
+        tracker = engine._polling.tracker(lambda _: None)
         running = asyncio.create_task(tracker.run(stop.gently))
         await tracker.caught_up()
         stop.gently.set()

@@ -1,0 +1,294 @@
+"""What every run of one account is fitted with: its lane to the gateway, a pool, a settler, the readings at both ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from engine.clock import SteadyClock, boottime
+from engine.dispatch.lane import Lane, Limits
+from engine.dispatch.pacing import GUARD_S, numbers_that_fit
+from engine.dispatch.pool import Pool, PoolEnd, Settled, Supply, Terms
+from engine.dispatch.timetable import Timetable
+from engine.dispatch.waiting import beside_sending, unless_set
+from engine.errors import GatewayError, Refused
+from engine.gate import Gate
+from engine.gateway.http import HttpGateway
+from engine.gateway.wire import PreparedMessage
+from engine.journal.port import Kind, OpenDoubt
+from engine.journal.store import SqlJournal
+from engine.language import N_, _
+from engine.ledger.evidence import Policy
+from engine.ledger.floor import Floor
+from engine.ledger.summary import CampaignSummary
+from engine.live import Live, Stop
+from engine.model import Balance, BatchState, Message, Outcome, PauseReason
+from engine.orders.plans import batch_size, frame_of, price_ratio
+from engine.planning.batching import batch_sizes, distinct_allowed
+from engine.queues import Source
+from engine.runs.bounds import Bounds
+from engine.runs.consuming import ConsumeOrder, Consumer, Judge
+from engine.runs.looking import overdue_before, summary_of
+from engine.runs.settling import Settler
+from engine.runs.steering import Steering
+from engine.runs.telling import Herald
+from engine.settings import Settings
+from engine.telemetry import logger
+from engine.tracking import Barred
+
+PREPARED_MOST = 256  # texts ready to be sent
+NO_BALANCE = N_("the gateway does not tell the balance, so no points can be kept")
+
+
+class Outfit:
+    """Makes what a run needs, and keeps what all runs of one owner of the journal share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        gate: Gate,
+        journal: SqlJournal,
+        *,
+        clock: SteadyClock,
+        wall: Callable[[], datetime],
+        herald: Herald,
+    ) -> None:
+        """`wall` is the clock by which people live: it may jump."""
+        self.settings, self.gate, self.journal = settings, gate, journal
+        self.clock, self.wall, self.herald = clock, wall, herald
+        self.account_key = gate.account.account_key
+        self.steering = Steering(journal)
+        self.barred: Barred | None = None  # of what is being sent
+        self._lane: Lane | None = None  # made when the first campaign is sent, and shared by all
+
+    async def summary(self, name: str) -> CampaignSummary:
+        """A campaign in figures."""
+        before = overdue_before(self.settings)
+        return await summary_of(self.journal, name, is_running=False, overdue_before=before)
+
+    # -- the balance ---------------------------------------------------------------------------------------------------
+
+    async def opening_reading(self, campaign_id: int | None, settler: Settler, stop: Stop) -> Balance | PoolEnd:
+        """The balance a run begins with, or why it cannot begin."""
+        try:
+            balance = await unless_set(stop.gently, settler.read(campaign_id))
+        except GatewayError as error:
+            return _not_readable(error)
+        return PoolEnd(reason=PauseReason.STOPPED) if balance is None else balance
+
+    async def closing_reading(self, campaign_id: int | None, live: Live, settler: Settler, stop: Stop) -> None:
+        """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
+        live.phase = N_("closing")
+        try:
+            async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
+                await unless_set(stop.now, settler.read(campaign_id))
+        except (GatewayError, TimeoutError) as error:
+            logger.warning("the closing balance could not be read", extra={"problem": str(error)})
+
+    # -- settling ------------------------------------------------------------------------------------------------------
+
+    def settler(self, live: Live, *, also: Callable[[OpenDoubt], None] = lambda doubt: None) -> Settler:
+        """Settles the account's doubts, and shows and tells what it does; `also` is told of every doubt that ends."""
+        account, profile, settings = self.gate.account, self.gate.profile, self.settings.settlement
+
+        def note(doubt: OpenDoubt, charge: Decimal | None) -> None:
+            live.collector.note_settled(doubt.size, taken=charge is not None, charge=charge)
+            self.herald.note_ended_doubt(doubt, charge)
+            also(doubt)
+
+        def tell(phase: str) -> None:
+            live.phase = phase
+            self.herald.note_phase(phase, live)
+
+        def announce(words: str) -> None:
+            live.notice(words)
+            self.herald.doubtful(live.collector.progress().in_doubt)
+
+        return Settler(
+            self.account_key,
+            self.journal,
+            read_balance=self.gate.balance,
+            clock=self.clock,
+            policy=Policy(
+                min_age_s=settings.min_age_s,
+                balance_settle_s=settings.balance_settle_s,
+                exclusive=account.exclusive,
+                remainpoint_meaningful=profile.remainpoint_meaningful,
+                short_counts=profile.short_counts,
+            ),
+            price=profile.price_per_segment,
+            tell=tell,
+            announce=announce,
+            on_ended=note,
+        )
+
+    @asynccontextmanager
+    async def settled_beside(
+        self, settler: Settler, pool_now: Callable[[], Pool | None], campaign_id: int | None, *, sizes: int
+    ) -> AsyncIterator[None]:
+        """Settle beside the block. Trouble with it never stops the block: what is in doubt stays so."""
+        over = asyncio.Event()
+        work = settler.beside(pool_now, campaign_id, sizes=sizes, over=over)
+        running = asyncio.create_task(beside_sending(work, "doubts are not settled any more"), name="settling")
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.wait((running,))
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def pool(
+        self,
+        campaign_id: int,
+        single_text: bool,
+        live: Live,
+        barred: Barred,
+        settler: Settler,
+        *,
+        supply: Supply | None = None,
+        also: Callable[[Settled], None] = lambda settled: None,
+        bounds: Bounds | None = None,
+    ) -> Pool:
+        """Sends one campaign, or what a supply brings, on the account's lane; `also` is told of every attempt that ends."""
+        profile, settings = self.gate.profile, self.settings
+        lane = await self._open_lane()
+        lane.begin()
+        live.held_back_by, self.steering.standing = lane.words, live.standing
+
+        def note(settled: Settled) -> None:
+            outcome, decision = settled.outcome, settled.decision
+            live.collector.note(outcome, size=settled.submitted.size, then=decision.then, charge=decision.charge)
+            if decision.then in (BatchState.ACCEPTED, BatchState.REFUSED, BatchState.IN_DOUBT):
+                live.note_done(settled.submitted.size)
+            if decision.then is BatchState.IN_DOUBT:
+                settler.note_doubt(settled.submitted.claim.size, may_land_late=outcome.may_land_late)
+            self.herald.note_balance(outcome.remaining)
+            if outcome.reason:
+                live.recent = outcome.reason
+            live.note_price(profile.price_per_segment)
+            also(settled)
+
+        return Pool(
+            Terms(
+                campaign_id=campaign_id,
+                account=self.account_key,
+                single_text=single_text,
+                price=profile.price_per_segment,
+                retry=self.gate.retry,
+                doubts_in_a_row=settings.breaker.doubts,
+                refusals_in_a_row=settings.breaker.refusals,
+                grace_s=settings.timeouts.grace_s,
+            ),
+            journal=self.journal,
+            send=_Sender(self.gate.http),
+            lane=lane,
+            wall_clock=self.clock,
+            lease_clock=boottime,
+            on_settled=note,
+            opted_out=barred.among,
+            avoided_sizes=lambda: settler.avoided_sizes,
+            supply=supply,
+            bounds=bounds,
+        )
+
+    async def _open_lane(self) -> Lane:
+        """The account's lane to the gateway. What an earlier process sent a moment ago still counts."""
+        if self._lane is None:
+            pace, window_s, now = self.gate.account.pace, self.gate.profile.window_s, self.clock()
+            slowest = min((rate for rate in (pace.requests_per_second, pace.numbers_per_second) if rate), default=0.0)
+            # Below one a window, the window grows.
+            looked_back = timedelta(seconds=max(window_s, 1 / slowest if slowest else 0.0) + GUARD_S)
+            recent = await self.journal.starts_since(self.account_key, now - looked_back)
+            self._lane = Lane(
+                Limits(
+                    requests_per_second=pace.requests_per_second,
+                    numbers_per_second=pace.numbers_per_second,
+                    in_flight=pace.in_flight,
+                ),
+                window_s=window_s,
+                clock=time.monotonic,
+                retry=self.gate.retry,
+                earlier=[((now - at).total_seconds(), numbers) for at, numbers in recent],
+            )
+            self.steering.lane = self._lane
+        return self._lane
+
+    def too_large(self, left: Sequence[Kind]) -> str:
+        """Why a batch that was planned under another pace can never leave under this one, or nothing."""
+        numbers_per_second = (self._lane.limits if self._lane else self.gate.account.pace).numbers_per_second
+        fits = numbers_that_fit(numbers_per_second, self.gate.profile.window_s)
+        largest = max((kind.size for kind in left), default=0)
+        if fits is None or largest <= fits:
+            return ""
+        return _(
+            "batches of {largest} numbers are planned, and the pace lets {fits} through at once; raise "
+            "numbers_per_second"
+        ).format(largest=largest, fits=fits)
+
+    async def queue_bounds(self, timetable: Timetable, keep: Decimal, balance: Balance) -> Bounds:
+        """What a queue must stay within at each submission."""
+        floor = None
+        if keep and balance.remaining is not None:
+            ratio = await price_ratio(self.journal, self.account_key)
+            floor = Floor(keep, balance=balance.remaining, ratio=ratio)
+        return Bounds(timetable, floor, price=self.gate.profile.price_per_segment)
+
+    def consumer(
+        self,
+        source: Source,
+        order: ConsumeOrder,
+        barred: Barred,
+        balance: Balance,
+        live: Live,
+        timetable: Timetable,
+    ) -> Consumer:
+        """Takes in a queue, and supplies a pool with it."""
+        gate, most = self.gate, batch_size(self.gate)
+        distinct = distinct_allowed(
+            self.settings.batch.distinct_sizes,
+            prepaid=balance.prepaid,
+            exclusive=gate.account.exclusive,
+            max_recipients=most,
+        )
+        frame = frame_of(gate, signature=order.signature, opt_out=order.opt_out)
+        return Consumer(
+            source,
+            self.journal,
+            Judge(frame, barred, name=order.name),
+            order,
+            live,
+            account=self.account_key,
+            profile=gate.profile.name,
+            price=gate.profile.price_per_segment,
+            sizes=batch_sizes(most, distinct=distinct),
+            clock=self.clock,
+            timetable=timetable,
+        )
+
+
+class _Sender:
+    """Binds the texts of one campaign to the gateway. A text is prepared once, as long as it is among the last ones."""
+
+    def __init__(self, http: HttpGateway) -> None:
+        self._http = http
+        self._prepared: dict[str, PreparedMessage] = {}
+
+    async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome:
+        prepared = self._prepared.get(message.content)
+        if prepared is None:
+            if len(self._prepared) >= PREPARED_MOST:
+                self._prepared.clear()
+            prepared = self._prepared[message.content] = self._http.prepare(message.content)
+        return await self._http.send(prepared, mobiles, batch_size=size)
+
+
+def _not_readable(error: GatewayError) -> PoolEnd:
+    reason = PauseReason.CREDENTIALS if isinstance(error, Refused) else PauseReason.UNREACHABLE
+    if error.http_status == 407:
+        reason = PauseReason.CONFIGURATION  # the proxy's own word
+    return PoolEnd(reason=reason, detail=_("the balance cannot be read: {error}").format(error=error))
