@@ -19,13 +19,14 @@ from engine.dispatch.waiting import ended_unless
 from engine.errors import (
     BalanceTooLow,
     GatewayError,
+    JournalBusy,
     PlanError,
     Refused,
     SendRefused,
     SettingsError,
 )
 from engine.gate import Gate
-from engine.journal.lock import account_lock
+from engine.journal.lock import OwnerLock, account_lock, is_held, journal_lock
 from engine.journal.opening import open_journal
 from engine.journal.port import (
     EVERY_ACCOUNT,
@@ -104,8 +105,7 @@ class Engine:
             outbox = await stack.enter_async_context(Outbox.open(channels_of(settings.notify)))
             gate = await stack.enter_async_context(Gate.open(settings, account_name))
             refuse_folder(settings.journal_path)
-            lock = account_lock(settings.state_dir, gate.account.account_key)
-            stack.callback(lock.release)
+            stack.callback(_own_account(settings, gate.account.account_key).release)
             clock = SteadyClock()
             journal = await open_journal(settings.journal_path, clock=clock)
             stack.push_async_callback(journal.close)
@@ -348,3 +348,13 @@ class Engine:
         if not stop.now.is_set():
             await self._outfit.settler(Live()).look()  # reports may name batches whose answer was lost
         return tracker.tally
+
+
+def _own_account(settings: Settings, account_key: str) -> OwnerLock:
+    """The account's lock. Raises JournalBusy, which names this journal where its owner is the one who has the account."""
+    try:
+        return account_lock(settings.state_dir, account_key)
+    except JournalBusy:
+        if is_held(settings.journal_path):
+            journal_lock(settings.journal_path).release()  # raises the truer sentence
+        raise

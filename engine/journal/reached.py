@@ -55,6 +55,7 @@ class Reaching:
     is_over: bool
     is_kept: bool
     of_lists: bool  # not of a queue: it reaches nobody twice
+    wording: str = ""  # how its rows are told, as the journal keeps it; "": all are told the same
 
 
 class ReachedLooks(ABC):
@@ -79,6 +80,7 @@ class ReachedLooks(ABC):
                 campaign.c.name,
                 campaign.c.recipients,
                 campaign.c.queue_id,
+                campaign.c.wording,
                 (~open_).label("over"),
                 kept.label("kept"),
             )
@@ -97,6 +99,7 @@ class ReachedLooks(ABC):
                     is_over=bool(row.over),
                     is_kept=bool(row.over and row.kept),
                     of_lists=row.queue_id is None,
+                    wording=row.wording,
                 )
                 for row in await connection.execute(query)
             ]

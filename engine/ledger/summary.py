@@ -120,8 +120,10 @@ def summarise(
         rows=record.rows,
         extra=record.extra,
         excluded=_excluded(counts),
-        recipients={word: sum(tally.recipients for tally in _tallies(counts, word)) for word in _SHOWN},
-        batches={word: sum(tally.batches for tally in _tallies(counts, word)) for word in (*_SHOWN, "split")},
+        recipients={word: sum(tally.recipients for tally in _tallies(counts, word, is_running)) for word in _SHOWN},
+        batches={
+            word: sum(tally.batches for tally in _tallies(counts, word, is_running)) for word in (*_SHOWN, "split")
+        },
         delivery=delivery,
         shortfall=counts.shortfall,
         left_out=_left_out(short),
@@ -165,8 +167,15 @@ def _state(
     return record.stored_state, record.reasons
 
 
-def _tallies(counts: CampaignCounts, word: str) -> list[Tally]:
-    states = _IN_FLIGHT if word == "in_flight" else (BatchState(word),)
+def _tallies(counts: CampaignCounts, word: str, is_running: bool) -> list[Tally]:
+    """What a killed process had claimed is planned: none of it has left."""
+    match word:
+        case "in_flight":
+            states = _IN_FLIGHT if is_running else (BatchState.SUBMITTING,)
+        case "planned" if not is_running:
+            states = (BatchState.PLANNED, BatchState.CLAIMED)
+        case _:
+            states = (BatchState(word),)
     return [counts.states[state] for state in states if state in counts.states]
 
 

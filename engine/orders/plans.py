@@ -470,7 +470,8 @@ def refuse_unsigned(order: SendOrder, hashed: str, differing: Callable[[str], Se
     if order.signed_off is None or order.signed_off == hashed:
         return
     what = "; ".join(differing(order.signed_off)) or _(
-        "list, text, account, pace, batch size, limit, hours, canary or points to keep"
+        "nobody knows, because no plan with that hash was made here: list, text, account, pace, batch size, limit, hours, "
+        "canary or points to keep"
     )
     raise SendRefused(
         _(
@@ -600,12 +601,13 @@ def signed_off(gate: Gate, order: SendOrder, listing: Listing) -> dict[str, str 
 
 
 def _sample_texts(wording: Wording, listing: Listing, columns: tuple[tuple[int, ...], ...]) -> list[str]:
-    """What the first rows of the first list are told."""
+    """What the first rows of the first list are told, and what all rows are told around the places of the template."""
     if isinstance(wording, SameText):
         return [wording.message.content]
     rows = [tuple(row[at] if at < len(row) else "" for at in columns[0]) for row in listing.list_files[0].preview_rows]
     said = wording.speaker()(list(zip(*rows, strict=True))) if rows else []
-    return [text.content for text in said if isinstance(text, Message)]
+    around = ["".join(wording.literals)] if isinstance(wording, FilledText) else []
+    return [*(text.content for text in said if isinstance(text, Message)), *around]
 
 
 def _source_record(source: ListFile) -> SourceRecord:

@@ -14,8 +14,9 @@ from engine.intake.reached import ALIKE, ANY, Hours, ReachedSet
 from engine.journal.reached import HOUR_US, Reaching
 from engine.journal.schema import microseconds
 from engine.journal.store import Reader, SqlJournal
+from engine.planning.wording import template_of
 
-_ALIKE_FROM = 0.8
+_ALIKE_FROM = 0.7  # a short text of twenty characters with one changed
 _SHINGLE = 3  # characters
 _TEXTS_LOOKED_AT = 5  # of a campaign
 
@@ -74,7 +75,7 @@ def overlap_of(sighting: Sighting, counted: Mapping[int, int], *, days: float, r
 async def sighted(
     books: Reader, texts: Sequence[str], *, days: float, cap: Cap | None, now: datetime, writes: SqlJournal | None
 ) -> Sighting:
-    """Look back. `texts`: what the first rows are told; `writes`: the journal, where it is ours and may keep what was made."""
+    """Look back. `texts`: what the first rows are told, and the template; `writes`: the journal, where it is ours and may keep what was made."""
     hours = max(days * 24, cap.hours if cap else 0.0)
     if not hours:
         return Sighting()
@@ -137,7 +138,10 @@ async def _missed(books: Reader, each: Reaching) -> dict[int, bytes]:
 
 
 async def _is_alike(books: Reader, each: Reaching, texts: Sequence[str]) -> bool:
-    theirs = await books.first_texts(each.campaign_id, limit=_TEXTS_LOOKED_AT)
+    theirs = [
+        *await books.first_texts(each.campaign_id, limit=_TEXTS_LOOKED_AT),
+        *filter(None, [template_of(each.wording)]),
+    ]
     return any(likeness(one, other) >= _ALIKE_FROM for one in texts for other in theirs)
 
 

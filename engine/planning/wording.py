@@ -293,6 +293,11 @@ def again(kept: str, frame: Frame) -> FilledText | OwnText:
     )
 
 
+def template_of(kept: str) -> str:
+    """The text around the places of a template, from what the journal keeps of a wording; "" where there is none."""
+    return "".join(json.loads(kept).get("literals", ())) if kept else ""
+
+
 def _unencodable(contents: list[str], charset: str) -> dict[int, TextFault]:
     if _lacking("".join(contents), charset) is None:
         return {}

@@ -19,12 +19,14 @@ from typing import IO, Any
 
 from engine.errors import PlanError
 from engine.intake.harmless import harmless
+from engine.language import _
 
 Lines = Sequence[Sequence[str]]
 Write = Callable[[Lines], None]
 
 _COMPUTED = ("=", "+", "-", "@", "\t", "'")  # at the beginning of a cell; line breaks are looked for by themselves
 _AFTER_COMMA = tuple(f",{sign}" for sign in _COMPUTED)
+_WORKBOOKS = frozenset({"xlsx", "xls", "xlsm", "ods"})
 _GROUP_LINES = 64_000  # of a row group
 
 
@@ -40,6 +42,10 @@ def form_of(wanted: str | None, target: Path) -> Form:
     """The form by its word, else by the name of the file; CSV where neither says. Raises PlanError."""
     word = target.suffix.lstrip(".").lower() if wanted is None else wanted
     if wanted is None:
+        if word in _WORKBOOKS:
+            raise PlanError(
+                _("an export is CSV, JSONL or Parquet, not .{word}; call it .csv, which Excel opens").format(word=word)
+            )
         return {"jsonl": Form.JSONL, "ndjson": Form.JSONL, "parquet": Form.PARQUET}.get(word, Form.CSV)
     if word not in set(Form):
         raise PlanError(f"--format: there is no form {word!r}; there are: {', '.join(Form)}")

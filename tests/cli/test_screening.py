@@ -116,6 +116,24 @@ async def test_nearly_the_same_text_to_the_same_people_is_refused_where_nobody_i
     assert (await desk.run(*desk.order("--again", name="second.csv", text=near))).code == 0
 
 
+async def test_nearly_the_same_template_to_the_same_people_is_refused_too(desk: Desk) -> None:
+    names = ["王芳", "李娜", "张伟", "欧阳修文", "刘洋"]
+    rows = [f"{names[at % 5]}{at},{number}" for at, number in enumerate(mobiles(20))]
+    desk.write("list.csv", "姓名,手机号\n" + "\n".join(rows) + "\n")
+    desk.write("second.csv", "姓名,手机号\n" + "\n".join(reversed(rows)) + "\n")
+    assert (
+        await desk.run(
+            *desk.order("--campaign", "spring", text="【测试】{姓名}您好，春季新品已经到店，全场立减50元，欢迎光临")
+        )
+    ).code == 0
+    end = await desk.run(
+        *desk.order(name="second.csv", text="【测试】{姓名}您好，春季新品已经到店，全场立减60元，欢迎光临")
+    )
+    assert (end.code, "100 % nearly this text: campaign spring" in end.errors) == (5, True), end.errors
+    other = await desk.run(*desk.order("--dry-run", name="second.csv", text="【测试】{姓名}，您的快递已到门口"))
+    assert (other.code, "nearly this text" in other.errors) == (0, False), other.errors
+
+
 @pytest.mark.parametrize("settings", [{"report_delay_s": 0, "undelivered": 0.3, "unreported": 0.05}], indirect=True)
 async def test_a_follow_up_list_goes_without_again_and_the_same_people_do_not(desk: Desk) -> None:
     numbers = desk.list(60)

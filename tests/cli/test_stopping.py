@@ -230,7 +230,7 @@ async def test_a_second_run_is_refused_with_the_process_id_of_the_first(desk: De
     seen = await desk.run("status", "spring", "--json")
 
     assert (same.code, other.code, seen.code) == (75, 75, 0)
-    assert f"process {process.pid} is using" in same.errors
+    assert f"process {process.pid} is using the journal" in same.errors
     assert f"process {process.pid} is using this gateway account" in other.errors
     assert (seen.json["state"], seen.json["recipients"]["in_flight"]) == ("running", 2)
     assert desk.truth["requests"] == 1

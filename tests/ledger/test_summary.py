@@ -154,6 +154,12 @@ def test_a_cancelled_campaign_is_cancelled_whatever_came_of_its_batches() -> Non
     assert summary(B.CANCELLED, B.ACCEPTED, B.IN_DOUBT, stored=C.CANCELLED).state is C.CANCELLED
 
 
+def test_what_a_killed_process_had_claimed_is_planned() -> None:
+    told = summary(B.CLAIMED, B.SUBMITTING, is_running=False)
+    assert (told.recipients["planned"], told.recipients["in_flight"]) == (10, 10)
+    assert (told.batches["planned"], told.batches["in_flight"]) == (1, 1)
+
+
 def test_claimed_and_submitting_are_both_in_flight() -> None:
     told = summary(B.CLAIMED, B.SUBMITTING, is_running=True)
     assert told.recipients["in_flight"] == 20

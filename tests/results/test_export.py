@@ -431,3 +431,11 @@ async def test_a_campaign_of_a_queue_has_the_message_each_number_came_in(tmp_pat
     assert [(row["mobile"], row["message"]) for row in rows] == [
         (number, f"m-{at // 3}") for at, number in enumerate([*numbers, "12345"])
     ]
+
+
+async def test_a_workbook_is_not_promised_where_none_is_written(desk: Desk) -> None:
+    desk.list(3)
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code == 0
+    end = await desk.run("export", "spring", "--output", "results.xlsx")
+    assert (end.code, (desk.folder / "results.xlsx").exists()) == (2, False)
+    assert "call it .csv, which Excel opens" in end.errors
