@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.desk import TEXT, Desk, Ended, ended
 from tests.cli.test_output import columns_of
+from tests.numbers import mobiles
 
 ZH = ("--lang", "zh")
 LOCALE = {"XINSHI_LANG": "", "LC_ALL": "", "LC_MESSAGES": ""}
@@ -83,7 +84,7 @@ async def test_the_help_is_chinese_with_its_frame(desk: Desk) -> None:
 
 
 async def test_the_pages_are_chinese_and_still_one_grid(desk: Desk) -> None:
-    desk.write("list.csv", "姓名,手机号\n王,13800000001\n李,123\n")
+    desk.write("list.csv", f"姓名,手机号\n王,{mobiles(1)[0]}\n李,123\n")
 
     checked = await chinese(desk, "check")
     planned = await chinese(desk, "plan", "list.csv", "--text", TEXT)
