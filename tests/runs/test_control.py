@@ -26,8 +26,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def test_a_running_campaign_pauses_waits_and_goes_on_to_its_end(house: House) -> None:
+    house.settle_in(ROWS, seed=11, settings=_LONGER_THAN_A_TEST)
     process = await house.begin_sending()
-    await house.sim.wait_for_requests(5)
+    await house.sim.wait_for_requests(2)
     assert stat.S_IMODE(socket_path(house.journal).stat().st_mode) == 0o600
     assert (await ended(await house.start("pause", "spring"))).code == 0
     status = (await ended(await house.start("status", "spring"))).status
@@ -40,6 +41,7 @@ async def test_a_running_campaign_pauses_waits_and_goes_on_to_its_end(house: Hou
     assert (refused.code, str(process.pid) in refused.errors) == (75, True)
     assert len(house.sim.truth()["sends"]) == sent  # type: ignore[arg-type]
     assert (await ended(await house.start("resume", "spring"))).code == 0
+    assert (await ended(await house.start("pace", "spring", "--requests-per-second", "200"))).code == 0
     end = await ended(process)
     assert (end.code, end.status["recipients"]["accepted"]) == (0, ROWS)
     assert not socket_path(house.journal).exists()
