@@ -490,12 +490,17 @@ def summary_json(summary: CampaignSummary, account: AccountSettings | None) -> d
 
 def _cost_lines(account: AccountSettings | None, charged: Decimal | None, estimated: Decimal) -> Iterator[Line]:
     """What the points cost, where that is known."""
+    labels = (_("cost"), "  " + _("estimated"))
+    yield from ((label, yuan, "") for label, yuan in zip(labels, cost_words(account, charged, estimated), strict=False))
+
+
+def cost_words(account: AccountSettings | None, charged: Decimal | None, estimated: Decimal) -> list[str]:
+    """What the points cost in yuan, and what they were to cost where that differs; nothing where no price is known."""
     price = account.price_yuan_per_point if account else Decimal(0)
     if not price:
-        return
-    yield _("cost"), _yuan(estimated * price if charged is None else charged * price), ""
-    if charged is not None and charged != estimated:
-        yield "  " + _("estimated"), _yuan(estimated * price), ""
+        return []
+    points = [estimated] if charged is None or charged == estimated else [charged, estimated]
+    return [_yuan(each * price) for each in points]
 
 
 def _yuan(amount: Decimal) -> str:

@@ -36,7 +36,7 @@ from engine.results.report import Findings, Span, findings, over_time
 from engine.results.writers import form_of
 from engine.runs.beside import opt_out
 from engine.runs.looking import status as look
-from engine.settings import Settings
+from engine.settings import AccountSettings, Settings
 from engine.telemetry import mask
 
 
@@ -110,11 +110,14 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
         )
     with _ended_by_sigterm():
         found = findings(settings.journal_path, campaign, by=by)
+        account = settings.account_of(summary.account)
         if html is None:
-            out.page(_report_text(summary, found))
+            out.page(_report_text(summary, found, account))
             return OK
         words = Words(
             state=pages.headline(summary),
+            account=account.name if account else "",
+            cost=pages.cost_words(account, summary.charged, summary.estimated),
             excluded={reason.value: _(text) for reason, text in pages.EXCLUDED.items()},
             run=_run_facts(settings, summary, found),
         )
@@ -157,8 +160,8 @@ def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) ->
     return facts
 
 
-def _report_text(summary: CampaignSummary, found: Findings) -> str:
-    parts = [pages.summary_page(summary)]
+def _report_text(summary: CampaignSummary, found: Findings, account: AccountSettings | None) -> str:
+    parts = [pages.summary_page(summary, account=account)]
     if reasons := found.reasons():
         rows = [(_("undelivered"), _("code"), _("meaning, where known"))]
         rows += [(f"{each.count:,}", each.code or _("(none)"), each.meaning) for each in reasons]

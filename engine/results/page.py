@@ -22,9 +22,15 @@ _SHOWN_REASONS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What the page calls things: the state in a sentence, the reasons why rows were left out, and lines about the run."""
+    """What the page calls things: the state in a sentence, the reasons why rows were left out, and lines about the run.
+
+    `account`: whose the campaign is, "" where the settings do not know it. `cost`: what its points cost, and what they were to
+    cost where that differs; empty where no price is known.
+    """
 
     state: str
+    account: str
+    cost: Sequence[str]
     excluded: dict[str, str]
     run: Sequence[tuple[str, str]]
 
@@ -33,14 +39,14 @@ def page(summary: CampaignSummary, found: Findings, words: Words, *, at: datetim
     """The whole page. `at`: when it was made."""
     sections = (
         _head(summary, found, words, at),
-        _cards(summary),
+        _cards(summary, words),
         _section("Where the rows went", _share_bar(summary) + _rows_table(summary, found, words)),
         _section("Over time", _chart(over_time(found))),
         _section("Why some were not delivered", _reasons_table(found)),
         _section(f"By {found.column}", _values_table(found)) if found.column else "",
         _section("What the gateway refused", _counted(found.refusals.most_common(_SHOWN_REASONS), "in its words")),
         _section("In doubt", _doubts(summary, found)),
-        _section("Points", _points_table(summary)),
+        _section("Points", _points_table(summary, words)),
         _section("The run", _facts(words.run)),
     )
     title = escape(mask(summary.campaign))
@@ -61,14 +67,15 @@ def _head(summary: CampaignSummary, found: Findings, words: Words, at: datetime)
     said = f'<blockquote class="text">{_text(texts[0])}</blockquote>' if len(texts) == 1 and texts[0] else ""
     if len(texts) > 1:
         said = '<p class="muted">personal texts: made from the columns of the list</p>'
+    account = f"account {_text(words.account)} · " if words.account else ""
     return (
         f'<header>\n<p class="eyebrow">campaign report</p>\n<h1>{_text(summary.campaign)}</h1>\n'
         f'<p class="state {summary.state.value}">{_text(words.state)}</p>\n{said}\n'
-        f'<p class="muted">made {_when(summary.created_at)} · this page {_when(at)} · times in China time</p>\n</header>\n'
+        f'<p class="muted">{account}made {_when(summary.created_at)} · this page {_when(at)} · times in China time</p>\n</header>\n'
     )
 
 
-def _cards(summary: CampaignSummary) -> str:
+def _cards(summary: CampaignSummary, words: Words) -> str:
     told, accepted = summary.delivery, summary.recipients["accepted"]
     cards: list[tuple[str, int | Decimal, str, str]] = [
         ("recipients", sum(summary.recipients.values()), f"of {summary.rows:,} rows", ""),
@@ -78,12 +85,16 @@ def _cards(summary: CampaignSummary) -> str:
         ("no report", summary.unreported, _part(summary.unreported, accepted), "dim"),
         ("points", summary.charged, f"{_figure(summary.estimated)} estimated", ""),
     ]
+    costs = (
+        [("cost", words.cost[0], " · ".join(f"{each} estimated" for each in words.cost[1:]), "")] if words.cost else []
+    )
+    shown = [*((label, _figure(value), beside, kind) for label, value, beside, kind in cards), *costs]
     return (
         '<div class="cards">'
         + "".join(
             f'<div class="card {kind}"><span class="label">{label}</span>'
-            f'<span class="figure">{_figure(value)}</span><span class="muted">{escape(beside)}</span></div>'
-            for label, value, beside, kind in cards
+            f'<span class="figure">{escape(value)}</span><span class="muted">{escape(beside)}</span></div>'
+            for label, value, beside, kind in shown
         )
         + "</div>\n"
     )
@@ -194,10 +205,11 @@ def _doubts(summary: CampaignSummary, found: Findings) -> str:
     )
 
 
-def _points_table(summary: CampaignSummary) -> str:
+def _points_table(summary: CampaignSummary, words: Words) -> str:
     facts = [
         ("estimated", _figure(summary.estimated)),
         ("charged for this campaign", _figure(summary.charged)),
+        *zip(("cost", "cost estimated"), words.cost, strict=False),
         ("balance before", _figure(summary.opening)),
         ("topped up since", _figure(summary.topped_up)),
         ("balance at the last reading", _figure(summary.remaining)),
@@ -395,6 +407,6 @@ rect.left-out { fill:var(--out); opacity:.55 } rect.none { fill:var(--line) }
 @page { size:A4; margin:14mm }
 @media print { :root { --ink:#1d2430; --dim:#5b6472; --line:#d8dce3; --paper:#fff; --sheet:#fff; --good:#2e8b67; --bad:#c8553d;
   --wait:#b8c0cc; --late:#d9a441; --blue:#3867b5; --out:#8a94a6 } body { font-size:10.5pt } main { max-width:none; padding:0 }
-  .cards { grid-template-columns:repeat(6,1fr); gap:.4rem } .card { padding:.4rem .45rem } .card .figure { font-size:.95rem }
+  .cards { grid-template-columns:repeat(auto-fit,minmax(4.5rem,1fr)); gap:.4rem } .card { padding:.4rem .45rem } .card .figure { font-size:.95rem }
   section,.card { border-color:#d8dce3 } tr { break-inside:avoid } }
 """

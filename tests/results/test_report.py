@@ -105,6 +105,24 @@ async def test_the_terminal_has_the_same_in_plain_text(desk: Desk) -> None:
     assert (end.code, "there are: 姓名" in end.errors) == (2, True), end.errors
 
 
+async def test_the_report_names_account_points_and_cost(desk: Desk) -> None:
+    desk.write("list.csv", customers(mobiles(20)))
+    await sent(desk)
+    desk.configure(QUICK, account="price_yuan_per_point = 0.045")
+    text = (await desk.run("report", "spring")).output
+    assert re.search(r"^account +default$", text, re.MULTILINE), text
+    assert re.search(r"^points +20  charged for this campaign", text, re.MULTILINE), text
+    assert re.search(r"^cost +0\.90 yuan$", text, re.MULTILINE), text
+    assert (await desk.run("report", "spring", "--html", "report.html")).code == 0
+    words = " ".join(Reading((desk.folder / "report.html").read_text(encoding="utf-8")).words)
+    assert "account default" in words
+    assert "points 20" in words
+    assert words.count("cost 0.90 yuan") == 2, words  # among the cards, and beside the points
+    desk.configure(QUICK)
+    assert (await desk.run("report", "spring", "--html", "report.html")).code == 0
+    assert "yuan" not in (desk.folder / "report.html").read_text(encoding="utf-8")
+
+
 async def test_a_campaign_that_is_only_planned_has_a_report_too(desk: Desk) -> None:
     desk.write("list.csv", customers(mobiles(20)))
     desk.configure(QUICK)
