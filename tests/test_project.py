@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 from tests.numbers import mobile, mobiles
 
 ROOT = Path(__file__).parents[1]
-SEARCHED = ("engine", "tests", "config", "benchmarks", "README.md")
+SEARCHED = ("engine", "tests", "config", "benchmarks", "README.md", "README.zh-CN.md")
 LOCKS = ("requirements.lock", "requirements-test.lock")
 
 MOBILE = re.compile(r"(?<!\d)(?:86|0086)?1[3-9]\d{9}(?!\d)")
@@ -61,6 +65,31 @@ def test_a_lock_file_has_hashes_and_no_address(name: str) -> None:
 @pytest.mark.parametrize("name", ["uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock", ".env"])
 def test_a_file_with_addresses_or_secrets_does_not_exist(name: str) -> None:
     assert not (ROOT / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds"),
+    [
+        ("wheel", {"engine/locale/zh_CN/LC_MESSAGES/xinshi.mo", "engine/config/xinshi.toml", "engine/py.typed"}),
+        ("sdist", {"engine/locale/zh_CN/LC_MESSAGES/xinshi.mo", "README.md", "README.zh-CN.md", "requirements.lock"}),
+    ],
+)
+def test_what_is_built_holds_the_catalogue_the_settings_and_both_readmes(
+    kind: str, holds: set[str], tmp_path: Path
+) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (made,) = tmp_path.iterdir()
+    assert holds - held(made) == set()
+
+
+def held(archive: Path) -> set[str]:
+    """The names in a wheel, or in an sdist below its own folder."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return set(wheel.namelist())
+    with tarfile.open(archive) as sdist:
+        return {name.partition("/")[2] for name in sdist.getnames()}
 
 
 # ── the searches themselves ──────────────────────────────────────────────────────────────────────────────────────────
