@@ -38,6 +38,7 @@ class SendRecord:
     charge: int = 0
     task_id: int | None = None
     content: str | None = None  # hash of the text
+    send_at: float | None = None  # Unix time at which it is to be sent, by the gateway's own clock; None: at once
 
     def as_json(self) -> dict[str, object]:
         """For the truth page."""
@@ -143,7 +144,7 @@ class Books:
         self.balance -= charge
         self.reports.add(task)
         record.taken, record.taken_at = len(numbers), task.at
-        record.charge, record.task_id = charge, task.task_id
+        record.charge, record.task_id, record.send_at = charge, task.task_id, task.send_at
 
     def keep(self, record: SendRecord) -> None:
         """What a send request came to is final, or it is open and will be kept again."""
@@ -222,8 +223,11 @@ class Books:
 
     # -- the truth, and how it survives --------------------------------------------------------------------------
 
-    def truth(self, *, detail: bool = True) -> dict[str, object]:
-        """Everything as JSON. Without detail it costs nothing, however much was sent."""
+    def truth(self, *, detail: bool = True, now: float | None = None) -> dict[str, object]:
+        """Everything as JSON, at a time of the gateway's own clock. Without detail it costs next to nothing.
+
+        `scheduled`: numbers accepted whose time to be sent has not come.
+        """
         reports = self.reports
         summary: dict[str, object] = {
             "schema": 1,
@@ -231,6 +235,7 @@ class Books:
             "accepted_numbers": self.accepted,
             "distinct_mobiles": len(self.mobiles),
             "twice": len(self.doubled),
+            "scheduled": 0 if now is None else reports.unsent(now),
             "charges": self.charges,
             "balance": self.balance,
             "opening": self.opening,
@@ -288,7 +293,14 @@ class Books:
         else:
             self.sends[told.ordinal - 1] = told  # it was kept open before
         if mobiles and told.task_id is not None and told.taken_at is not None:
-            task = Task(task_id=told.task_id, at=told.taken_at, clock_at=clock_at, numbers=mobiles, charge=told.charge)
+            task = Task(
+                task_id=told.task_id,
+                at=told.taken_at,
+                clock_at=clock_at,
+                numbers=mobiles,
+                charge=told.charge,
+                send_at=told.send_at,
+            )
             self.take(told, task)
 
 

@@ -151,6 +151,10 @@ class Gateway:
         if self.books.log is not None:
             self.books.log({"e": "clock", **asdict(self._clock)})
 
+    def truth(self, *, detail: bool) -> dict[str, object]:
+        """What really happened."""
+        return self.books.truth(detail=detail, now=self._own_now())
+
     def _own_now(self) -> float:
         return self._clock.at(self._wall())
 
@@ -251,6 +255,7 @@ class Gateway:
             clock_at=self._clock.at(now),
             numbers=numbers,
             charge=len(numbers) * segments(content) * self.settings.price,
+            send_at=self._send_time(plan.parameters),
         )
         self.books.take(record, task)
         self.points.promise_refund(task)
@@ -272,12 +277,31 @@ class Gateway:
         fault = fault or self._content_failure(parameters)
         if fault is None and not (parameters.get("extno", "") or "0").isdecimal():
             fault = Fault.FAILD_EXTNO
+        if fault is None and not self._knows_send_time(parameters):
+            fault = Fault.FAILD_PARAMETER
         if fault is None and plan.record.numbers > settings.max_recipients:
             return "too_many", replies.TOO_MANY.format(limit=settings.max_recipients)
         if fault is None and settings.prepaid:
             charge = count * segments(parameters["content"]) * settings.price
             fault = Fault.FAILD_BALANCE if charge > self.books.balance else None
         return (fault.value, FAILURES[fault]) if fault else None
+
+    def _send_time(self, parameters: Parameters) -> float | None:
+        """Unix time at which a request is to be sent; None: at once. Raises ValueError for what is no time."""
+        written, form = parameters.get("sendtime", ""), self.settings.send_time_format
+        if not written:
+            return None
+        at = datetime.strptime(written, form).replace(tzinfo=CHINA)
+        if at.strftime(form) != written:
+            raise ValueError(f"{written} is not padded")
+        return at.timestamp()
+
+    def _knows_send_time(self, parameters: Parameters) -> bool:
+        try:
+            self._send_time(parameters)
+        except ValueError:
+            return False
+        return True
 
     def _content_failure(self, parameters: Parameters) -> Fault | None:
         content, settings = parameters.get("content", ""), self.settings

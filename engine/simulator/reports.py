@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
@@ -20,6 +21,14 @@ class Task:
     clock_at: float  # the same on the gateway's own clock
     numbers: list[str]
     charge: int
+    send_at: float | None = (
+        None  # when it is to be sent, on the gateway's own clock; None, or a time that is over: at once
+    )
+
+    @property
+    def sent_at(self) -> float:
+        """When its messages go to the phones, on the gateway's own clock."""
+        return self.clock_at if self.send_at is None else max(self.clock_at, self.send_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +79,7 @@ class Fates:
         return self._strikes(self.settings.status_words, "status_words", mobile)
 
     def delay_s(self, mobile: str) -> float:
-        """From the acceptance to the final report, on the gateway's own clock."""
+        """From the sending to the final report, on the gateway's own clock."""
         settings = self.settings
         late = self._strikes(settings.late, "late", mobile)
         return settings.report_delay_s + (settings.late_s ** chance(settings.seed, "late_s", mobile) if late else 0.0)
@@ -79,7 +88,7 @@ class Fates:
         """When the last failure of a task is due, on the gateway's own clock, and the points that come back then."""
         failed = [mobile for mobile in task.numbers if not (self.is_delivered(mobile) or self.is_unreported(mobile))]
         last_s = max(map(self.delay_s, failed), default=0.0)
-        return task.clock_at + last_s, len(failed) * task.charge // len(task.numbers)
+        return task.sent_at + last_s, len(failed) * task.charge // len(task.numbers)
 
     def _strikes(self, share: float, what: str, mobile: str) -> bool:
         return share > 0 and chance(self.settings.seed, what, mobile) < share
@@ -98,16 +107,17 @@ class Reading:
 
 @dataclass(slots=True, kw_only=True)
 class ReportQueue:
-    """Reports in the order of acceptance, computed when they are read; those out of this order wait by their time."""
+    """Reports in the order of sending, computed when they are read; those out of this order wait by their time."""
 
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)  # in the order of acceptance
     read: int = 0  # records that polls took, lost answers included
     lost: int = 0  # those whose answer was lost
     unreported: int = 0
     planted: int = 0
     _passed: int = 0
     _numbers: int = 0
-    _task: int = 0  # the first task with unread reports, and how many of its numbers were read
+    _by_time: list[Task] = field(default_factory=list)  # in the order of sending
+    _task: int = 0  # the first of these with unread reports, and how many of its numbers were read
     _number: int = 0
     _later: list[tuple[float, int, Report]] = field(default_factory=list)  # a heap
     _put: int = 0
@@ -116,12 +126,19 @@ class ReportQueue:
         """The numbers of a task will be reported."""
         self.tasks.append(task)
         self._numbers += len(task.numbers)
+        begun = self._task + (self._number > 0)  # what a poll has begun to read stays where it is
+        insort(self._by_time, task, lo=begun, key=_sent_at)
 
     def plant(self, reports: Iterable[Report]) -> None:
         """Reports of what was sent before anybody looked."""
         for report in reports:
             self._put_back(report)
             self.planted += 1
+
+    def unsent(self, now: float) -> int:
+        """Numbers whose messages are still to be sent at a time of the gateway's own clock."""
+        first = bisect_right(self._by_time, now, lo=self._task, key=_sent_at)
+        return sum(len(task.numbers) for task in self._by_time[first:])
 
     def unread(self) -> int:
         """Records that polls can still have."""
@@ -157,7 +174,7 @@ class ReportQueue:
         delay_s = fates.settings.report_delay_s
         if fates.are_plain:
             reports = [
-                Report(task_id=task.task_id, mobile=mobile, received=task.clock_at + delay_s)
+                Report(task_id=task.task_id, mobile=mobile, received=task.sent_at + delay_s)
                 for task, mobile in islice(self._due(now - delay_s), most)
             ]
             return Reading(reports=reports, held=[], popped=0, passed=len(reports), unreported=0)
@@ -171,10 +188,10 @@ class ReportQueue:
             if fates.is_unreported(mobile):
                 unreported += 1
                 continue
-            due = task.clock_at + fates.delay_s(mobile)
+            due = task.sent_at + fates.delay_s(mobile)
             final = Report(task_id=task.task_id, mobile=mobile, received=due)
             if fates.has_interim(mobile):
-                reports.append(replace(final, received=task.clock_at + delay_s, interim=True))
+                reports.append(replace(final, received=task.sent_at + delay_s, interim=True))
                 held.append(final)
             elif due > now or fates.is_passed_over(mobile):
                 held.append(final)
@@ -183,11 +200,11 @@ class ReportQueue:
         return Reading(reports=reports, held=held, popped=0, passed=passed, unreported=unreported)
 
     def _due(self, before: float) -> Iterator[tuple[Task, str]]:
-        """The unread numbers of the tasks accepted before a time of the gateway's own clock."""
+        """The unread numbers of the tasks sent before a time of the gateway's own clock."""
         start = self._number
-        for place in range(self._task, len(self.tasks)):
-            task = self.tasks[place]
-            if task.clock_at > before:
+        for place in range(self._task, len(self._by_time)):
+            task = self._by_time[place]
+            if task.sent_at > before:
                 return
             for number in range(start, len(task.numbers)):
                 yield task, task.numbers[number]
@@ -196,10 +213,14 @@ class ReportQueue:
     def _advance(self, passed: int) -> None:
         self._passed += passed
         self._number += passed
-        while self._task < len(self.tasks) and self._number >= len(self.tasks[self._task].numbers):
-            self._number -= len(self.tasks[self._task].numbers)
+        while self._task < len(self._by_time) and self._number >= len(self._by_time[self._task].numbers):
+            self._number -= len(self._by_time[self._task].numbers)
             self._task += 1
 
     def _put_back(self, report: Report) -> None:
         self._put += 1
         heappush(self._later, (report.received, self._put, report))
+
+
+def _sent_at(task: Task) -> float:
+    return task.sent_at

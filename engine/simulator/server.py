@@ -83,7 +83,7 @@ class Simulator:
 
     def truth(self, *, detail: bool = True) -> dict[str, object]:
         """What was really accepted and charged; the same as `GET /_simulator/truth`."""
-        return self._gateway.books.truth(detail=detail)
+        return self._gateway.truth(detail=detail)
 
     def set_faults(self, faults: Mapping[str, float]) -> None:
         """These faults from the next request on, and no others."""

@@ -110,6 +110,7 @@ class SimulatorSettings:
     rate_limit: int = 0  # send requests let through in any window of `rate_window_s`; 0: no limit
     rate_window_s: float = 1.0
     rate_answer: RateAnswer = RateAnswer.HTTP_429
+    send_time_format: str = "%Y-%m-%d %H:%M:%S"  # of sendTime, in China time; another form is a Faild
     max_recipients: int = 1000  # numbers per request; more is a Faild
     drop_duplicates: bool = (
         False  # True: a number twice in one request counts once; False: it is taken and charged twice
