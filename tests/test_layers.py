@@ -26,6 +26,7 @@ GROUPS = {
     "engine.crashing": "vocabulary",
     "engine.events": "vocabulary",
     "engine.reasons": "vocabulary",
+    "engine.terms": "vocabulary",
     "engine.numbers": "vocabulary",
     "engine.settings": "settings",
     "engine.telemetry": "telemetry",

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from engine.cli.screening import screening_json, screening_lines
-from engine.cli.terms import word_of
 from engine.clock import wall_time
 from engine.dispatch.lane import ENOUGH_IN_FLIGHT
 from engine.dispatch.timetable import ends_words, moment_words
@@ -26,6 +25,7 @@ from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion
 from engine.orders.conduct import hours_of
 from engine.planning.wording import SameText
 from engine.reasons import BECAUSE
+from engine.terms import word_of
 
 if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
     from engine.journal.port import AttemptRow, ToldReport, Trace

@@ -16,7 +16,6 @@ from engine.cli import out, pages
 from engine.cli.asking import YES
 from engine.cli.beginning import read_settings
 from engine.cli.exits import AGAIN, OK
-from engine.cli.terms import word_of
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.gateway.profile import load_profile
@@ -38,6 +37,7 @@ from engine.runs.beside import opt_out
 from engine.runs.looking import status as look
 from engine.settings import AccountSettings, Settings
 from engine.telemetry import mask
+from engine.terms import word_of
 
 
 def export(

@@ -8,12 +8,12 @@ from engine.cli import out, pages
 from engine.cli.beginning import read_settings
 from engine.cli.commands import _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
-from engine.cli.terms import kind_of
 from engine.cli.words import Common
 from engine.language import _
 from engine.live import Live
 from engine.loop import run_in_loop
 from engine.runtime import Engine
+from engine.terms import kind_of
 from engine.tracking import Tally
 
 

@@ -13,11 +13,13 @@ from itertools import pairwise, product
 from typing import Any
 
 from engine.journal.port import AttemptRow, AuditView, BatchRow, OptOutSpan, SettledBy
-from engine.ledger.doubles import BY, doubles, masked
+from engine.language import _, _n
+from engine.ledger.doubles import by_whom, doubles, masked
 from engine.ledger.evidence import amount
 from engine.ledger.reckoning import Reckoning, Unexplained
 from engine.lines import named_line, untagged
 from engine.model import BatchState, OutcomeKind, RefusalKind
+from engine.terms import word_of
 
 _SHOWN = 3  # examples of what is wrong
 _NEIGHBOURS = 6  # answered batches around one without reports
@@ -88,39 +90,53 @@ def audit(
         (
             Law.CONSERVATION,
             _conservation(view),
-            f"{view.rows:,} rows and {view.extra:,} second numbers, all accounted for",
+            _("{rows:,} rows and {extra:,} second numbers, all accounted for").format(rows=view.rows, extra=view.extra),
         ),
-        (Law.ONCE, _once(view), f"{_held(view):,} recipients, each in one batch"),
-        (Law.INTENT_FIRST, _intent_first(view), f"{len(view.attempts):,} attempts, each written down before it began"),
+        (Law.ONCE, _once(view), _("{count:,} recipients, each in one batch").format(count=_held(view))),
+        (
+            Law.INTENT_FIRST,
+            _intent_first(view),
+            _("{count:,} attempts, each written down before it began").format(count=len(view.attempts)),
+        ),
         (Law.COVERED, _covered(view, truth), _covered_words(view, truth)),
         (Law.POINTS, _points(view, reckoning, exclusive, truth), _points_words(reckoning, exclusive)),
         (Law.EVIDENCE, _evidence(view), _evidence_words(view)),
-        (Law.OPT_OUTS, _opt_outs(view), f"{len(view.opt_outs):,} opt-outs, none sent to afterwards"),
+        (
+            Law.OPT_OUTS,
+            _opt_outs(view),
+            _("{count:,} opt-outs, none sent to afterwards").format(count=len(view.opt_outs)),
+        ),
     )
     since = view.forgotten_at
-    gone = "" if since is None else f" (numbers and texts forgotten on {since:%Y-%m-%d}: by counts)"
+    gone = (
+        "" if since is None else _(" (numbers and texts forgotten on {since:%Y-%m-%d}: by counts)").format(since=since)
+    )
     return [_finding(law, list(problems), fine + gone) for law, problems, fine in checks]
 
 
 def _finding(law: Law, problems: list[str], fine: str) -> Finding:
     if not problems:
         return Finding(law=law, holds=True, detail=fine)
-    more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-    return Finding(law=law, holds=False, detail="; ".join(problems[:_SHOWN]) + more)
+    more = _("; and {count:,} more").format(count=len(problems) - _SHOWN) if len(problems) > _SHOWN else ""
+    return Finding(law=law, holds=False, detail=_("; ").join(problems[:_SHOWN]) + more)
 
 
 def _conservation(view: AuditView) -> Iterator[str]:
     buckets = _held(view) + len(view.excluded_lines)
     if buckets != view.rows + view.extra:
         missing = view.rows + view.extra - buckets
-        yield f"{view.rows + view.extra:,} rows came in and {buckets:,} are in buckets: {abs(missing):,} {'lost' if missing > 0 else 'too many'}"
+        words = (
+            _("{rows:,} rows came in and {buckets:,} are in buckets: {missing:,} lost")
+            if missing > 0
+            else _("{rows:,} rows came in and {buckets:,} are in buckets: {missing:,} too many")
+        )
+        yield words.format(rows=view.rows + view.extra, buckets=buckets, missing=abs(missing))
         if lines := _lines_without_bucket(view):
-            yield f"no bucket holds line {', '.join(map(named_line, lines[:_SHOWN]))}"
+            yield _("no bucket holds line {lines}").format(lines=", ".join(map(named_line, lines[:_SHOWN])))
     for batch in view.batches if view.forgotten_at is None else ():
         if not batch.size == len(batch.mobiles) == len(batch.lines):
-            yield (
-                f"batch {batch.seq} says {batch.size} recipients and holds {len(batch.mobiles)} numbers "
-                f"from {len(batch.lines)} lines"
+            yield _("batch {seq} says {size} recipients and holds {mobiles} numbers from {lines} lines").format(
+                seq=batch.seq, size=batch.size, mobiles=len(batch.mobiles), lines=len(batch.lines)
             )
 
 
@@ -148,20 +164,26 @@ def _once(view: AuditView) -> Iterator[str]:
             continue
         for mobile, unit in zip(batch.mobiles, _units(view, batch), strict=False):  # conservation tells of the lengths
             if (other := where.setdefault(unit, batch.seq)) != batch.seq:
-                yield f"{masked(mobile)} is in batch {other} and in batch {batch.seq}"
+                yield _("{mobile} is in batch {other} and in batch {seq}").format(
+                    mobile=masked(mobile), other=other, seq=batch.seq
+                )
         for mobile, times in Counter(batch.mobiles).items() if len(set(batch.mobiles)) < len(batch.mobiles) else ():
             if times > 1:
-                yield f"{masked(mobile)} is {times} times in batch {batch.seq}"
+                yield _("{mobile} is {times} times in batch {seq}").format(
+                    mobile=masked(mobile), times=times, seq=batch.seq
+                )
     for seq, attempts in _by_batch(view).items():
         for before, after in pairwise(attempts):
             if not _surely_not_taken(before):
-                yield f"batch {seq} was handed over again (attempt {after.number}) after an attempt that was {_came_to(before)}"
+                yield _(
+                    "batch {seq} was handed over again (attempt {number}) after an attempt that was {came_to}"
+                ).format(seq=seq, number=after.number, came_to=_came_to(before))
     for row in view.attempts:
         if row.was_settled_not_taken and row.task_id is not None:
-            yield (
-                f"attempt {row.number} of batch {row.seq} was settled{_by(row)} as not taken, and its answer came after all:"
-                f" task id {row.task_id}"
-            )
+            yield _(
+                "attempt {number} of batch {seq} was settled{by} as not taken, and its answer came after all: "
+                "task id {task_id}"
+            ).format(number=row.number, seq=row.seq, by=by_whom(row.settled_by), task_id=row.task_id)
     yield from doubles(view)
 
 
@@ -186,14 +208,10 @@ def _surely_not_taken(attempt: AttemptRow) -> bool:
 
 def _came_to(attempt: AttemptRow) -> str:
     if attempt.outcome is None:
-        return "still under way"
+        return _("still under way")
     if attempt.outcome is OutcomeKind.IN_DOUBT and attempt.was_taken:
-        return f"settled{_by(attempt)} as taken"
-    return attempt.outcome.value.replace("_", " ")
-
-
-def _by(attempt: AttemptRow) -> str:
-    return "" if attempt.settled_by is None else f" by {BY[attempt.settled_by]}"
+        return _("settled{by} as taken").format(by=by_whom(attempt.settled_by))
+    return word_of(attempt.outcome.value)
 
 
 # -- intent first --------------------------------------------------------------------------------------------------
@@ -204,12 +222,18 @@ def _intent_first(view: AuditView) -> Iterator[str]:
     for batch in view.batches:
         numbers = [attempt.number for attempt in attempts.get(batch.seq, [])]
         if numbers != list(range(1, batch.attempts + 1)):
-            yield f"batch {batch.seq} counts {batch.attempts} attempts, and {len(numbers)} are written down"
+            yield _("batch {seq} counts {attempts} attempts, and {written} are written down").format(
+                seq=batch.seq, attempts=batch.attempts, written=len(numbers)
+            )
         if batch.state in _HANDED_OVER and not numbers:
-            yield f"batch {batch.seq} is {batch.state.value} without any attempt"
+            yield _("batch {seq} is {state} without any attempt").format(
+                seq=batch.seq, state=word_of(batch.state.value)
+            )
     for attempt in view.attempts:
         if attempt.finished_at is not None and attempt.finished_at < attempt.started_at:
-            yield f"attempt {attempt.number} of batch {attempt.seq} ended before it began (a clock that jumped?)"
+            yield _("attempt {number} of batch {seq} ended before it began (a clock that jumped?)").format(
+                number=attempt.number, seq=attempt.seq
+            )
 
 
 # -- covered -------------------------------------------------------------------------------------------------------
@@ -220,12 +244,17 @@ def _covered(view: AuditView, truth: Truth | None) -> Iterator[str]:
     for batch in view.batches:
         rows = attempts.get(batch.seq, [])
         if batch.state is BatchState.ACCEPTED and not (rows and _has_proof(rows[-1])):
-            yield f"batch {batch.seq} is accepted without a valid answer or evidence"
+            yield _("batch {seq} is accepted without a valid answer or evidence").format(seq=batch.seq)
         if batch.state is not BatchState.ACCEPTED:
             for row in rows:
                 if row.was_taken:
-                    how = "answered" if row.outcome is OutcomeKind.ACCEPTED else f"settled{_by(row)}"
-                    yield f"attempt {row.number} of batch {batch.seq} was taken ({how}), and the batch is {batch.state.value} here"
+                    how = _("settled{by}").format(by=by_whom(row.settled_by))
+                    yield _("attempt {number} of batch {seq} was taken ({how}), and the batch is {state} here").format(
+                        number=row.number,
+                        seq=batch.seq,
+                        how=_("answered") if row.outcome is OutcomeKind.ACCEPTED else how,
+                        state=word_of(batch.state.value),
+                    )
     if truth is not None:
         yield from _against(truth.mobiles, view, attempts)
 
@@ -249,17 +278,29 @@ def _against(truth: Mapping[str, int], view: AuditView, attempts: Mapping[int, l
             own = batch.state in _MAY_BE_TAKEN and mobile not in omitted
             times = truth.get(mobile, 0) - others[mobile] - max(0, elsewhere_here[mobile] - own)
             if times > 1:
-                yield f"the gateway accepted {masked(mobile)} {times} times (batch {batch.seq})"
+                yield _("the gateway accepted {mobile} {times} times (batch {seq})").format(
+                    mobile=masked(mobile), times=times, seq=batch.seq
+                )
             if times > 0 and mobile in omitted:
-                yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, who had opted out and was left out here"
+                yield _("the gateway accepted {mobile} of batch {seq}, who had opted out and was left out here").format(
+                    mobile=masked(mobile), seq=batch.seq
+                )
             elif times > 0 and batch.state not in _MAY_BE_TAKEN and mobile not in came_again:
-                yield f"the gateway accepted {masked(mobile)} of batch {batch.seq}, which is {batch.state.value} here"
+                yield _("the gateway accepted {mobile} of batch {seq}, which is {state} here").format(
+                    mobile=masked(mobile), seq=batch.seq, state=word_of(batch.state.value)
+                )
             if mobile not in truth and mobile not in omitted:
                 absent.append(mobile)
         if batch.state is BatchState.ACCEPTED and last is not None and len(absent) > _may_be_absent(last):
-            yield (
-                f"{len(absent):,} of the {last.size:,} numbers of batch {batch.seq} are accepted here and not at the gateway,"
-                f" {masked(absent[0])} the first{_by_evidence(last)}"
+            yield _(
+                "{absent:,} of the {size:,} numbers of batch {seq} are accepted here and not at the gateway, "
+                "{mobile} the first{by_evidence}"
+            ).format(
+                absent=len(absent),
+                size=last.size,
+                seq=batch.seq,
+                mobile=masked(absent[0]),
+                by_evidence=_by_evidence(last),
             )
 
 
@@ -291,14 +332,18 @@ def _may_be_absent(attempt: AttemptRow) -> int:
 
 
 def _by_evidence(attempt: AttemptRow) -> str:
-    return f"; it was settled{_by(attempt)} as taken" if attempt.outcome is OutcomeKind.IN_DOUBT else ""
+    if attempt.outcome is not OutcomeKind.IN_DOUBT:
+        return ""
+    return _("; it was settled{by} as taken").format(by=by_whom(attempt.settled_by))
 
 
 def _covered_words(view: AuditView, truth: Truth | None) -> str:
     taken = [row for row in view.attempts if row.was_taken]
     by_answer = sum(row.outcome is OutcomeKind.ACCEPTED for row in taken)
-    words = f"{len(taken):,} batches accepted: {by_answer:,} by a valid answer, {len(taken) - by_answer:,} by evidence"
-    return words if truth is None else f"{words}; as at the gateway"
+    words = _("{taken:,} batches accepted: {by_answer:,} by a valid answer, {by_evidence:,} by evidence").format(
+        taken=len(taken), by_answer=by_answer, by_evidence=len(taken) - by_answer
+    )
+    return words if truth is None else _("{words}; as at the gateway").format(words=words)
 
 
 # -- points --------------------------------------------------------------------------------------------------------
@@ -309,39 +354,54 @@ def _points(view: AuditView, reckoning: Reckoning, exclusive: bool, truth: Truth
         yield from map(_unexplained_words, reckoning.unexplained)
     for attempt in view.attempts:
         if attempt.was_taken and attempt.charge is None:
-            yield f"attempt {attempt.number} of batch {attempt.seq} was taken, and nothing is charged for it"
-        if not attempt.was_taken and attempt.charge is not None:
-            yield (
-                f"attempt {attempt.number} of batch {attempt.seq} was {_came_to(attempt)}, not taken,"
-                f" and {amount(attempt.charge)} points are charged for it"
+            yield _("attempt {number} of batch {seq} was taken, and nothing is charged for it").format(
+                number=attempt.number, seq=attempt.seq
             )
+        if not attempt.was_taken and attempt.charge is not None:
+            yield _(
+                "attempt {number} of batch {seq} was {came_to}, not taken, and {points} points are charged for it"
+            ).format(number=attempt.number, seq=attempt.seq, came_to=_came_to(attempt), points=amount(attempt.charge))
     charged, most = view.account_charged, view.account_charged + reckoning.doubtful
     if truth is not None and not charged - reckoning.assumed <= truth.charges <= most:
-        yield f"the gateway charged {amount(truth.charges)} points, {amount(charged)} are entered here"
+        yield _("the gateway charged {theirs} points, {ours} are entered here").format(
+            theirs=amount(truth.charges), ours=amount(charged)
+        )
 
 
 def _unexplained_words(each: Unexplained) -> str:
     points = abs(each.points)
-    are = f"{amount(points)} {'point is' if points == 1 else 'points are'}"
-    what = f"{are} missing" if each.points > 0 else f"{are} more in the balance than the charges leave"
-    return f"{what} between {when(each.begin)} and {when(each.end)}, and nothing of ours explains it"
+    are = (_("{points} point is") if points == 1 else _("{points} points are")).format(points=amount(points))
+    what = (
+        _("{are} missing").format(are=are)
+        if each.points > 0
+        else _("{are} more in the balance than the charges leave").format(are=are)
+    )
+    return _("{what} between {begin} and {end}, and nothing of ours explains it").format(
+        what=what, begin=when(each.begin), end=when(each.end)
+    )
 
 
 def _points_words(reckoning: Reckoning, exclusive: bool) -> str:
     if not reckoning.steps:
-        return "the gateway told no balance"
+        return _("the gateway told no balance")
     opening, closing = reckoning.steps[0].remaining, reckoning.steps[-1].remaining
-    bought = f" + {amount(reckoning.topped_up)} topped up" if reckoning.topped_up else ""
-    sums = f"{amount(opening)}{bought} - {amount(reckoning.charged)} charged = {amount(closing)}"
+    bought = _(" + {points} topped up").format(points=amount(reckoning.topped_up)) if reckoning.topped_up else ""
+    sums = _("{opening}{bought} - {charged} charged = {closing}").format(
+        opening=amount(opening), bought=bought, charged=amount(reckoning.charged), closing=amount(closing)
+    )
     if not reckoning.missing:
-        return f"{sums} + unexplained 0"
-    where = "; ".join(
-        f"{amount(step.missing)} between {when(before.at)} and {when(step.at)}: {step.because}"
+        return _("{sums} + unexplained 0").format(sums=sums)
+    where = _("; ").join(
+        _("{points} between {begin} and {end}: {because}").format(
+            points=amount(step.missing), begin=when(before.at), end=when(step.at), because=step.because
+        )
         for before, step in pairwise(reckoning.steps)
         if step.missing
     )
-    shared = "" if exclusive else "; the account is shared (exclusive = false), so others may have spent them"
-    return f"{sums} + unexplained {amount(reckoning.missing)} ({where}){shared}"
+    shared = "" if exclusive else _("; the account is shared (exclusive = false), so others may have spent them")
+    return _("{sums} + unexplained {points} ({where}){shared}").format(
+        sums=sums, points=amount(reckoning.missing), where=where, shared=shared
+    )
 
 
 # -- evidence ------------------------------------------------------------------------------------------------------
@@ -356,31 +416,43 @@ def _evidence(view: AuditView) -> Iterator[str]:
 
 
 def _ended_badly(row: AttemptRow, state: BatchState, *, is_last: bool) -> Iterator[str]:
-    name = f"attempt {row.number} of batch {row.seq}"
+    name = _("attempt {number} of batch {seq}").format(number=row.number, seq=row.seq)
     if row.is_open:
         if not is_last or state is not BatchState.IN_DOUBT:
-            yield f"{name} was in doubt, the batch is {state.value} now, and nothing says why"
+            yield _("{name} was in doubt, the batch is {state} now, and nothing says why").format(
+                name=name, state=word_of(state.value)
+            )
         return
-    verdict, _, words = row.evidence.partition(":")
+    verdict, _colon, words = row.evidence.partition(":")
     if verdict not in ("taken", "not taken"):
-        yield f"the doubt about {name} was ended with words that say neither taken nor not taken"
+        yield _("the doubt about {name} was ended with words that say neither taken nor not taken").format(name=name)
     elif not words.strip():
-        yield f"the doubt about {name} was ended as {verdict} without any evidence"
+        yield _("the doubt about {name} was ended as {verdict} without any evidence").format(
+            name=name, verdict=_(verdict)
+        )
     if row.settled_by is None:
-        yield f"the doubt about {name} was ended, and nobody is named who says so"
+        yield _("the doubt about {name} was ended, and nobody is named who says so").format(name=name)
     if row.settled_at is None:
-        yield f"the doubt about {name} was ended, and nothing says when"
+        yield _("the doubt about {name} was ended, and nothing says when").format(name=name)
     if is_last and state is BatchState.IN_DOUBT:
-        yield f"the doubt about {name} was ended as {verdict}, and the batch is still in doubt"
+        yield _("the doubt about {name} was ended as {verdict}, and the batch is still in doubt").format(
+            name=name, verdict=_(verdict)
+        )
 
 
 def _evidence_words(view: AuditView) -> str:
     doubts = [row for row in view.attempts if row.outcome is OutcomeKind.IN_DOUBT]
     by = Counter(row.settled_by for row in doubts)
-    return (
-        f"{len(doubts):,} {'doubt' if len(doubts) == 1 else 'doubts'}: {by[SettledBy.REPORT]:,} by reports,"
-        f" {by[SettledBy.BALANCE]:,} by the balance, {by[SettledBy.OPERATOR]:,} by an operator,"
-        f" {sum(row.is_open for row in doubts):,} open"
+    return _n(
+        "{count:,} doubt: {reports:,} by reports, {balance:,} by the balance, {operator:,} by an operator, {left:,} open",
+        "{count:,} doubts: {reports:,} by reports, {balance:,} by the balance, {operator:,} by an operator, {left:,} open",
+        len(doubts),
+    ).format(
+        count=len(doubts),
+        reports=by[SettledBy.REPORT],
+        balance=by[SettledBy.BALANCE],
+        operator=by[SettledBy.OPERATOR],
+        left=sum(row.is_open for row in doubts),
     )
 
 
@@ -399,9 +471,14 @@ def _opt_outs(view: AuditView) -> Iterator[str]:
             for span, row in product(spans[mobile], attempts.get(batch.seq, [])):
                 was_out = span.at < row.started_at and (span.removed_at is None or span.removed_at > row.started_at)
                 if was_out and mobile not in row.omitted:
-                    yield (
-                        f"{masked(mobile)} opted out at {when(span.at)} and is in attempt {row.number} of batch {batch.seq},"
-                        f" begun at {when(row.started_at)}"
+                    yield _(
+                        "{mobile} opted out at {out} and is in attempt {number} of batch {seq}, begun at {begun}"
+                    ).format(
+                        mobile=masked(mobile),
+                        out=when(span.at),
+                        number=row.number,
+                        seq=batch.seq,
+                        begun=when(row.started_at),
                     )
 
 
@@ -439,10 +516,10 @@ def _nearest(seqs: Sequence[int], seq: int) -> list[int]:
 def _flag(row: AttemptRow, neighbours: list[int]) -> Flag:
     assert row.settled_by is not None
     listed = ", ".join(map(str, neighbours))
-    words = (
-        f"batch {row.seq} was settled{_by(row)} as taken, and none of its {row.size:,} numbers has a report,"
-        f" while batches {listed} have theirs"
-    )
+    words = _(
+        "batch {seq} was settled{by} as taken, and none of its {size:,} numbers has a report, while batches {listed} "
+        "have theirs"
+    ).format(seq=row.seq, by=by_whom(row.settled_by), size=row.size, listed=listed)
     return Flag(seq=row.seq, attempt=row.number, settled_by=row.settled_by, words=words)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from engine.language import _
 from engine.ledger.evidence import AttemptKey, Finding, Source, Verdict, clock
 
 SEVERAL = 3
@@ -115,45 +116,55 @@ def _only_holder(
     mobiles = {report.mobile for report in reports}
     keys = set().union(*(by_mobile.get(mobile, set()) for mobile in mobiles))
     if not keys:
-        return "none of its mobiles is in a batch that is in doubt"
+        return _("none of its mobiles is in a batch that is in doubt")
     if len(keys) > 1:
-        names = sorted(f"batch {by_key[key].seq} of {by_key[key].campaign}" for key in keys)
-        return f"its mobiles are in more than one batch without a task id: {', '.join(names[:4])}"
+        names = sorted(_named(by_key[key]) for key in keys)
+        return _("its mobiles are in more than one batch without a task id: {names}").format(
+            names=_(", ").join(names[:4])
+        )
     if any(mobile not in by_mobile for mobile in mobiles):
-        return "a mobile that is in no batch of ours without a task id is reported under it"
+        return _("a mobile that is in no batch of ours without a task id is reported under it")
     return by_key[keys.pop()]
+
+
+def _named(holder: Holder) -> str:
+    return _("batch {seq} of {campaign}").format(seq=holder.seq, campaign=holder.campaign)
 
 
 def _objection(
     reports: Sequence[OrphanReport], holder: Holder, first_empty: datetime | None, policy: ReportPolicy
 ) -> str | None:
     """Which condition does not hold for this attempt."""
-    name = f"batch {holder.seq} of {holder.campaign}"
+    name = _named(holder)
     if not holder.may_be_bound:
-        return f"{name} is in flight; its answer may still tell the task id"
+        return _("{name} is in flight; its answer may still tell the task id").format(name=name)
     if first_empty is None or first_empty >= holder.sent_at:
-        return f"the report queue was not read empty before {name} was sent; the reports may be older"
+        return _("the report queue was not read empty before {name} was sent; the reports may be older").format(
+            name=name
+        )
     times = [report.received_at for report in reports]
     earliest = holder.sent_at - timedelta(seconds=policy.clock_skew_s)
     if any(at is None for at in times):
-        return "a report under it has no time that can be read"
+        return _("a report under it has no time that can be read")
     if any(at is not None and at < earliest for at in times):
-        return f"a report under it was received before {name} was sent"
+        return _("a report under it was received before {name} was sent").format(name=name)
     if holder.chain_finding is Finding.NOT_TAKEN:
-        return f"the balance says that {name} was not taken"
+        return _("the balance says that {name} was not taken").format(name=name)
     matching = len({report.mobile for report in reports})
     if not policy.exclusive and matching < SEVERAL:
-        return f"{matching} matching mobiles are too few on a shared account; {SEVERAL} are needed"
+        return _("{matching} matching mobiles are too few on a shared account; {needed} are needed").format(
+            matching=matching, needed=SEVERAL
+        )
     return None
 
 
 def _verdict(task_id: str, reports: Sequence[OrphanReport], holder: Holder) -> Verdict:
     mobiles = {report.mobile for report in reports}
     first = min(report.received_at for report in reports if report.received_at is not None)
-    words = (
-        f"reports under task id {task_id} name {len(mobiles)} of its {len(holder.mobiles)} mobiles and no other, the first"
-        f" received at {clock(first)}; no other batch without a task id holds them"
-    )
+    words = _(
+        "reports under task id {task_id} name {named} of its {size} mobiles and no other, the first received at {at}; "
+        "no other batch without a task id holds them"
+    ).format(task_id=task_id, named=len(mobiles), size=len(holder.mobiles), at=clock(first))
     return Verdict(key=holder.key, finding=Finding.TAKEN, source=Source.REPORT, evidence=words, task_id=task_id)
 
 
@@ -166,7 +177,9 @@ def _without_rivals(found: Mapping[str, Verdict], unbound: list[Unbound]) -> Bin
     for task_id, verdict in found.items():
         rivals = [other for other in claims[verdict.key] if other != task_id]
         if rivals:
-            unbound.append(Unbound(task_id=task_id, why=f"task id {rivals[0]} claims the same batch"))
+            unbound.append(
+                Unbound(task_id=task_id, why=_("task id {rival} claims the same batch").format(rival=rivals[0]))
+            )
         else:
             verdicts.append(verdict)
     return Bindings(

@@ -17,6 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
+from engine.language import _
 from engine.ledger.evidence import Answered, BalanceRead, Doubt, InFlight, Policy, Standing, Stretch, amount, clock
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -55,7 +56,9 @@ class Gap:
 
     def __str__(self) -> str:
         since = self.above.name if self.begin == EARLIEST else clock(self.begin)
-        return f"{amount(self.points)} points between {since} and {clock(self.end)} (above {self.below.name}, below {self.above.name})"
+        return _("{points} points between {since} and {end} (above {below}, below {above})").format(
+            points=amount(self.points), since=since, end=clock(self.end), below=self.below.name, above=self.above.name
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ class Chain:
 
 def named(row: Doubt | InFlight | Answered) -> str:
     """A batch as people know it."""
-    return f"batch {row.seq} of {row.campaign}"
+    return _("batch {seq} of {campaign}").format(seq=row.seq, campaign=row.campaign)
 
 
 def read_chain(stretch: Stretch) -> Chain:
@@ -116,7 +119,7 @@ def read_chain(stretch: Stretch) -> Chain:
     links.sort(key=lambda link: (-link.bottom, -link.top, link.begin, link.end, link.name))
     candidates = _candidates(stretch, unplaced, scale)
     if not links:
-        return Chain(off="no answer and no reading tells the balance yet", candidates=candidates)
+        return Chain(off=_("no answer and no reading tells the balance yet"), candidates=candidates)
     return replace(_laid(links, candidates, Fraction(1, scale)), told_until=_told_until(stretch))
 
 
@@ -126,13 +129,13 @@ def read_chain(stretch: Stretch) -> Chain:
 def _forbidden(policy: Policy) -> str | None:
     """What the settings or the profile say against it."""
     if policy.prepaid is False:
-        return "the account is postpaid: its balance proves nothing"
+        return _("the account is postpaid: its balance proves nothing")
     if not policy.exclusive:
-        return "the account is shared (exclusive = false): others spend from its balance"
+        return _("the account is shared (exclusive = false): others spend from its balance")
     if not policy.remainpoint_meaningful:
-        return "the balance in this vendor's answers means nothing (its profile says so)"
+        return _("the balance in this vendor's answers means nothing (its profile says so)")
     if policy.refunds:
-        return "this vendor gives points back for failed messages"
+        return _("this vendor gives points back for failed messages")
     return None
 
 
@@ -145,7 +148,7 @@ def _time_trouble(stretch: Stretch) -> str | None:
         *((row.asked_at, row.answered_at) for row in stretch.reads),
     ]
     if any(begin > end or end > stretch.now for begin, end in spans):
-        return "the clock was set back: an end lies before its beginning, or in the future"
+        return _("the clock was set back: an end lies before its beginning, or in the future")
     return None
 
 
@@ -199,7 +202,9 @@ def _readings(stretch: Stretch, scale: int) -> list[Link]:
                 charge=0,
                 begin=begin or EARLIEST,
                 end=read.answered_at,
-                name=f"the {'quiet ' if begin else ''}reading of {amount(read.remaining)} at {clock(read.answered_at)}",
+                name=(
+                    _("the quiet reading of {remaining} at {at}") if begin else _("the reading of {remaining} at {at}")
+                ).format(remaining=amount(read.remaining), at=clock(read.answered_at)),
             )
         )
     return links
@@ -265,7 +270,7 @@ def _take_out_top_ups(stretch: Stretch) -> tuple[list[tuple[Answered, Decimal]] 
     told = sorted((row for row in stretch.reads if row.send_total is not None), key=_by_time)
     bought = _bought(told)
     if any(after < before for before, after in pairwise(bought)):
-        return "the points ever bought became fewer between two readings", []
+        return _("the points ever bought became fewer between two readings"), []
     placed: list[tuple[Answered, Decimal]] = []
     unplaced = [row for row in stretch.answered if row.remaining is None]
     steps = _TopUps(told, bought, stretch.policy)
@@ -274,7 +279,7 @@ def _take_out_top_ups(stretch: Stretch) -> tuple[list[tuple[Answered, Decimal]] 
             continue
         possible = steps.possible(row, row.remaining)
         if len(possible) != 1:
-            return f"a top-up cannot be told from what happened around {named(row)}", []
+            return _("a top-up cannot be told from what happened around {name}").format(name=named(row)), []
         placed.append((row, row.remaining - possible[0]))
     return placed, unplaced
 
@@ -397,16 +402,20 @@ def _learn_price(
             return expected, None
         return (
             expected,
-            f"only {touching} neighbours tile so far; {NEIGHBOURS_NEEDED} are needed to believe the balance",
+            _("only {touching} neighbours tile so far; {needed} are needed to believe the balance").format(
+                touching=touching, needed=NEIGHBOURS_NEEDED
+            ),
         )
     least, most = min(prices), max(prices)
     if least != most:
         if least < expected:
-            return expected, "the intervals of the balance overlap: it is not read together with the charge"
-        return expected, "points are missing where nothing of ours can have been charged: an unexplained step"
+            return expected, _("the intervals of the balance overlap: it is not read together with the charge")
+        return expected, _("points are missing where nothing of ours can have been charged: an unexplained step")
     if len(prices) >= NEIGHBOURS_NEEDED or (least == expected and touching >= NEIGHBOURS_NEEDED):
-        return (least, None) if least > 0 else (expected, "the balance does not move with the charges")
-    return expected, f"only {len(prices)} undisturbed neighbours tell the price; {NEIGHBOURS_NEEDED} are needed"
+        return (least, None) if least > 0 else (expected, _("the balance does not move with the charges"))
+    return expected, _("only {count} undisturbed neighbours tell the price; {needed} are needed").format(
+        count=len(prices), needed=NEIGHBOURS_NEEDED
+    )
 
 
 def _priced(
@@ -425,18 +434,18 @@ def _out_of_order(links: Sequence[Link], lows: Sequence[datetime], highs: Sequen
     """Something further down the line ended before something above it began: points came in, or a reading lags."""
     for link, low, high in zip(links, lows, highs, strict=True):
         if low > high:
-            return (
-                f"the balance rose, or lags, around {link.name}: a top-up nobody told of, a refund,"
-                " or an answer that tells an older balance"
-            )
+            return _(
+                "the balance rose, or lags, around {name}: a top-up nobody told of, a refund, or an answer that tells an "
+                "older balance"
+            ).format(name=link.name)
     return None
 
 
 def _overlapping(links: Sequence[Link]) -> str | None:
     for above, below in pairwise(links):
         if below.top > above.bottom:
-            return (
-                f"the intervals of {above.name} and {below.name} overlap:"
-                " the balance is not read together with the charge, or points came in"
-            )
+            return _(
+                "the intervals of {above} and {below} overlap: the balance is not read together with the charge, or "
+                "points came in"
+            ).format(above=above.name, below=below.name)
     return None

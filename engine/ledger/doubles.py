@@ -10,10 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from engine.journal.port import AttemptRow, AuditView, SettledBy, TaskReports
+from engine.language import N_, _, _n
 
 _NAMES_SHOWN = 3
 
-BY = {SettledBy.REPORT: "a report", SettledBy.BALANCE: "the balance", SettledBy.OPERATOR: "an operator"}
+_BY = {SettledBy.REPORT: N_("a report"), SettledBy.BALANCE: N_("the balance"), SettledBy.OPERATOR: N_("an operator")}
+
+
+def by_whom(settled_by: SettledBy | None) -> str:
+    """Who settled a doubt, to stand behind "settled"; "" where nobody is named."""
+    return "" if settled_by is None else _(" by {whom}").format(whom=_(_BY[settled_by]))
 
 
 def masked(mobile: str) -> str:
@@ -40,7 +46,9 @@ def _under_two_ids(view: AuditView) -> Iterator[str]:
     ours = {mobile for batch in view.batches for mobile in batch.mobiles}
     for mobile, one, other in twice:
         if mobile in ours:
-            yield f"{masked(mobile)} is reported under two task ids: {_place(one)} and {_place(other)}"
+            yield _("{mobile} is reported under two task ids: {one} and {other}").format(
+                mobile=masked(mobile), one=_place(one), other=_place(other)
+            )
 
 
 def _unit(view: AuditView, told: TaskReports, mobile: str) -> str:
@@ -51,7 +59,7 @@ def _unit(view: AuditView, told: TaskReports, mobile: str) -> str:
 def _place(told: TaskReports) -> str:
     assert told.attempt is not None
     seq, number = told.attempt
-    return f"{told.task_id} (batch {seq}, attempt {number})"
+    return _("{task_id} (batch {seq}, attempt {number})").format(task_id=told.task_id, seq=seq, number=number)
 
 
 def _taken_after_all(view: AuditView) -> Iterator[str]:
@@ -79,17 +87,23 @@ def _taken_after_all(view: AuditView) -> Iterator[str]:
 
 
 def _words(row: AttemptRow, task_id: str, mobiles: list[str], later: dict[tuple[int, int], AttemptRow]) -> str:
-    names = ", ".join(map(masked, mobiles[:_NAMES_SHOWN])) + (" and others" if len(mobiles) > _NAMES_SHOWN else "")
+    names = ", ".join(map(masked, mobiles[:_NAMES_SHOWN])) + (_(" and others") if len(mobiles) > _NAMES_SHOWN else "")
     again = later.get((row.seq, row.number + 1))
     if again is None:
-        then = "and the batch is to be sent again: stop it"
+        then = _("and the batch is to be sent again: stop it")
     elif again.was_taken:
-        known = f"task id {again.task_id}" if again.task_id else "by evidence, without a task id"
-        then = f"and the batch was taken again as attempt {again.number} ({known})"
+        known = (
+            _("task id {task_id}").format(task_id=again.task_id)
+            if again.task_id
+            else _("by evidence, without a task id")
+        )
+        then = _("and the batch was taken again as attempt {number} ({known})").format(number=again.number, known=known)
     else:
-        then = f"and the batch was handed over again as attempt {again.number}"
-    by = "" if row.settled_by is None else f" by {BY[row.settled_by]}"
-    return (
-        f"{names} of batch {row.seq} {'is' if len(mobiles) == 1 else 'are'} reported under task id {task_id}, which no"
-        f" answer told: attempt {row.number}, settled{by} as not taken, was taken after all, {then}"
-    )
+        then = _("and the batch was handed over again as attempt {number}").format(number=again.number)
+    return _n(
+        "{names} of batch {seq} is reported under task id {task_id}, which no answer told: attempt {number}, "
+        "settled{by} as not taken, was taken after all, {then}",
+        "{names} of batch {seq} are reported under task id {task_id}, which no answer told: attempt {number}, "
+        "settled{by} as not taken, was taken after all, {then}",
+        len(mobiles),
+    ).format(names=names, seq=row.seq, task_id=task_id, number=row.number, by=by_whom(row.settled_by), then=then)

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from engine.language import _
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class AttemptKey:
@@ -169,7 +171,9 @@ class Verdict:
 def operator_word(key: AttemptKey, *, taken: bool, by: str, reason: str, at: datetime) -> Verdict:
     """A named person's decision about one doubt, as evidence."""
     finding = Finding.TAKEN if taken else Finding.NOT_TAKEN
-    words = f"{by} assumed it {finding.value.replace('_', ' ')} at {clock(at)}: {reason}"
+    words = _("{by} assumed it {finding} at {at}: {reason}").format(
+        by=by, finding=_("taken") if taken else _("not taken"), at=clock(at), reason=reason
+    )
     return Verdict(key=key, finding=finding, source=Source.OPERATOR, evidence=words)
 
 

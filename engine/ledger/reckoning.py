@@ -15,6 +15,7 @@ from decimal import Decimal
 from math import gcd
 
 from engine.journal.port import SettledBy, Spending, StretchReading
+from engine.language import _, _n
 from engine.ledger.evidence import Policy
 
 ZERO = Decimal(0)
@@ -225,12 +226,15 @@ def _nearest_sum(most: Decimal, plus: Sequence[Decimal], minus: Sequence[Decimal
 
 def _because(drift: Decimal, beyond: Decimal, side: _Sides) -> str:
     if beyond:
-        return "nothing of ours explains it"
+        return _("nothing of ours explains it")
     if not drift:
-        return "it makes up for what was open before"
+        return _("it makes up for what was open before")
     if 0 < drift <= side.unknown:
-        one = side.unknowns == 1
-        return f"{side.unknowns:,} {'batch' if one else 'batches'} in doubt or being sent may explain it"
+        return _n(
+            "{count:,} batch in doubt or being sent may explain it",
+            "{count:,} batches in doubt or being sent may explain it",
+            side.unknowns,
+        ).format(count=side.unknowns)
     if 0 < -drift <= side.assumed:
-        return "batches that a report or a person settled are entered in full, and may have been counted lower"
-    return "requests were under way while the balance was read, or it lags behind"
+        return _("batches that a report or a person settled are entered in full, and may have been counted lower")
+    return _("requests were under way while the balance was read, or it lags behind")

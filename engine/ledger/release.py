@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from engine.gateway.profile import Profile
 from engine.journal.port import Kind
+from engine.language import _
 from engine.ledger.points import ZERO
 from engine.model import Balance, PauseReason
 
@@ -30,9 +31,10 @@ class Spending:
     @property
     def stays(self) -> str:
         """What does not go, in words."""
-        parts = [f"{self.keep:,f} are to stay"] if self.keep else []
-        parts += [f"{self.reserved:,f} are reserved for other campaigns"] if self.reserved else []
-        return "".join(f", {part}" for part in parts)
+        stays = _(", {keep:,f} are to stay").format(keep=self.keep) if self.keep else ""
+        if self.reserved:
+            stays += _(", {reserved:,f} are reserved for other campaigns").format(reserved=self.reserved)
+        return stays
 
 
 def telling_sizes(left: Sequence[Kind]) -> int:
@@ -99,14 +101,15 @@ def release_of(
     if reason is None:
         return Release(last_seq=None, recipients=whole)
     if reason is PauseReason.LIMIT:
-        detail = f"{whole - reach:,} recipients wait"
+        detail = _("{count:,} recipients wait").format(count=whole - reach)
         if not reach:
-            detail = f"the next batch has {left[0][1]} recipients, more than the {limit} released; batches go whole"
+            detail = _("the next batch has {size} recipients, more than the {limit} released; batches go whole").format(
+                size=left[0][1], limit=limit
+            )
         return Release(last_seq=last, recipients=reach, reason=reason, detail=detail)
-    detail = (
-        f"{cost:,f} points were needed and {balance.remaining:,f} were there{spending.stays}; "
-        f"{whole - reach:,} recipients wait for a top-up"
-    )
+    detail = _(
+        "{cost:,f} points were needed and {remaining:,f} were there{stays}; {count:,} recipients wait for a top-up"
+    ).format(cost=cost, remaining=balance.remaining, stays=spending.stays, count=whole - reach)
     if not allow_partial:
         return Release(last_seq=0, recipients=0, reason=reason, detail=detail)
     return Release(last_seq=last, recipients=reach, reason=reason, detail=detail)

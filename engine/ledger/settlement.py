@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from unicodedata import east_asian_width
 
+from engine.language import _
 from engine.ledger.chain import EARLIEST, LATEST, Candidate, Chain, Gap, Link, read_chain
 from engine.ledger.evidence import (
     AttemptKey,
@@ -29,6 +31,7 @@ from engine.ledger.explaining import NOWHERE, OUTSIDE, Explanation, Piece, expla
 
 _WORST_TIMES = 4  # a shortfall may be this many times as large as the worst that was seen
 _NAMES_SHOWN = 4
+_LABEL_CELLS = 7  # of the drawing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +83,16 @@ def _is_asked(row: object) -> bool:
 
 
 def _switched_off(stretch: Stretch, chain: Chain, why: str) -> Settlement:
-    words = f"the balance cannot tell: {why}; a delivery report or an operator must"
+    words = _("the balance cannot tell: {why}; a delivery report or an operator must").format(why=why)
     doubts = sorted((doubt for doubt in stretch.doubts if _is_asked(doubt)), key=lambda doubt: doubt.key)
-    facts = tuple(GapFact(gap=gap, taken_by=None, words="not judged") for gap in chain.gaps)
+    facts = tuple(GapFact(gap=gap, taken_by=None, words=_("not judged")) for gap in chain.gaps)
     return Settlement(
         verdicts=tuple(
             Verdict(key=doubt.key, finding=Finding.OPEN, source=Source.BALANCE, evidence=words) for doubt in doubts
         ),
         off=why,
         gaps=facts,
-        drawing=(f"the chain is off: {why}", *_draw(chain, facts)),
+        drawing=(_("the chain is off: {why}").format(why=why), *_draw(chain, facts)),
         price=chain.price,
     )
 
@@ -134,10 +137,11 @@ def _places(chain: Chain, candidate: Candidate) -> set[int]:
 
 def _contradiction(chain: Chain, explanation: Explanation) -> str | None:
     if explanation.unfilled is not None:
-        return f"an unexplained step: nothing of ours makes up the {chain.gaps[explanation.unfilled]}"
+        gap = chain.gaps[explanation.unfilled]
+        return _("an unexplained step: nothing of ours makes up the {gap}").format(gap=gap)
     if explanation.homeless is not None:
         candidate = chain.candidates[explanation.homeless]
-        return f"{candidate.name} was taken, and the balance has no place for its charge"
+        return _("{name} was taken, and the balance has no place for its charge").format(name=candidate.name)
     return None
 
 
@@ -170,10 +174,13 @@ class _Judge:
         keys = tuple(self._chain.candidates[at].row.key for at in self._fillers[gap])
         names = self._names(self._fillers[gap])
         if self._is_unique[gap]:
-            return GapFact(gap=self._chain.gaps[gap], taken_by=keys, words=f"explained by {names} alone")
-        if self._is_closed[gap]:
-            return GapFact(gap=self._chain.gaps[gap], taken_by=None, words=f"one charge or sum fits: {names}")
-        return GapFact(gap=self._chain.gaps[gap], taken_by=None, words=f"may be {names}")
+            words = _("explained by {names} alone")
+        elif self._is_closed[gap]:
+            words = _("one charge or sum fits: {names}")
+        else:
+            words = _("may be {names}")
+        taken_by = keys if self._is_unique[gap] else None
+        return GapFact(gap=self._chain.gaps[gap], taken_by=taken_by, words=words.format(names=names))
 
     def verdict(self, at: int) -> Verdict:
         """Taken, not taken, or why it waits."""
@@ -187,11 +194,13 @@ class _Judge:
         gaps = sorted(self._explanation.places[at])
         if not all(self._is_unique[gap] and self._chain.gaps[gap].end <= self._chain.told_until for gap in gaps):
             return None
-        missing = "; or ".join(str(self._chain.gaps[gap]) for gap in gaps)
+        missing = _("; or ").join(str(self._chain.gaps[gap]) for gap in gaps)
         others = sorted({other for gap in gaps for other in self._fillers[gap] if other != at})
-        beside = f", together with {self._names(others)}" if others else ""
+        beside = _(", together with {names}").format(names=self._names(others)) if others else ""
         own = amount(self._chain.points(self._chain.candidates[at].charge))
-        return Finding.TAKEN, f"the balance lacks {missing}; only this batch ({own} points){beside} explains it"
+        return Finding.TAKEN, _(
+            "the balance lacks {missing}; only this batch ({own} points){beside} explains it"
+        ).format(missing=missing, own=own, beside=beside)
 
     def _not_taken(self, at: int) -> tuple[Finding, str] | None:
         candidate, chain = self._chain.candidates[at], self._chain
@@ -200,23 +209,31 @@ class _Judge:
         gaps = [gap for gap in _places(chain, candidate) if gap >= 0]
         if not all(self._is_closed[gap] and chain.gaps[gap].end <= chain.told_until for gap in gaps):
             return None
-        span = f"between {clock(candidate.begin)} and {clock(candidate.end)}"
-        closing = f"the line is known beyond that: {_last_sure(chain).name}"
+        span = _("between {begin} and {end}").format(begin=clock(candidate.begin), end=clock(candidate.end))
+        closing = _("the line is known beyond that: {name}").format(name=_last_sure(chain).name)
         if not gaps:
-            return Finding.NOT_TAKEN, f"no charge is missing in the balance {span}; {closing}"
-        theirs = "; ".join(f"{chain.gaps[gap]}: {self.fact(gap).words}" for gap in sorted(gaps))
-        return Finding.NOT_TAKEN, f"every charge missing {span} is another's: {theirs}; {closing}"
+            words = _("no charge is missing in the balance {span}; {closing}")
+            return Finding.NOT_TAKEN, words.format(span=span, closing=closing)
+        theirs = _("; ").join(
+            _("{gap}: {words}").format(gap=chain.gaps[gap], words=self.fact(gap).words) for gap in sorted(gaps)
+        )
+        words = _("every charge missing {span} is another's: {theirs}; {closing}")
+        return Finding.NOT_TAKEN, words.format(span=span, theirs=theirs, closing=closing)
 
     def _waits_for(self, candidate: Candidate) -> str | None:
         """What must still come before anything can be called not taken."""
         assert isinstance(candidate.row, Doubt)
         until = max(candidate.row.gave_up_at + self._stretch.policy.patience, candidate.end)
         if self._stretch.now < until:
-            return f"it may still be taken until {clock(until)}"
+            return _("it may still be taken until {until}").format(until=clock(until))
         if self._chain.seen_until < until:
-            return f"no answer to a later request and no quiet reading tells the balance after {clock(until)} yet"
+            return _("no answer to a later request and no quiet reading tells the balance after {until} yet").format(
+                until=clock(until)
+            )
         if self._chain.told_until < candidate.end:
-            return f"a balance reading after {clock(candidate.end)} must tell what was bought until then"
+            return _("a balance reading after {end} must tell what was bought until then").format(
+                end=clock(candidate.end)
+            )
         return None
 
     def _why_open(self, at: int) -> str:
@@ -224,29 +241,30 @@ class _Judge:
         candidate, places = self._chain.candidates[at], self._explanation.places[at]
         reasons = []
         if candidate.begin <= self._chain.first_end:
-            reasons.append("it was sent before the first known balance, which may hold its charge already")
+            reasons.append(_("it was sent before the first known balance, which may hold its charge already"))
         if at in self._explanation.cut_short:
-            reasons.append("too many batches are in doubt at once to try every combination")
+            reasons.append(_("too many batches are in doubt at once to try every combination"))
         own = sorted(place for place in places if place >= 0)
         unsure = sorted(gap for gap in _places(self._chain, candidate) if gap >= 0 and not self._is_closed[gap])
         for gap in (own or unsure)[:_NAMES_SHOWN]:
-            reasons.append(f"{self._chain.gaps[gap]} may be {self._names(self._fillers[gap])}")
+            names = self._names(self._fillers[gap])
+            reasons.append(_("{gap} may be {names}").format(gap=self._chain.gaps[gap], names=names))
         waits = self._waits_for(candidate)
         if waits:
             reasons.append(waits)
         elif any(self._chain.gaps[gap].end > self._chain.told_until for gap in own or unsure):
-            reasons.append("a later balance reading must tell what was bought until then")
-        return "; ".join(reasons) + ". A delivery report or an operator can settle it too"
+            reasons.append(_("a later balance reading must tell what was bought until then"))
+        return _("; ").join(reasons) + _(". A delivery report or an operator can settle it too")
 
     def _names(self, candidates: Sequence[int]) -> str:
         shown = [self._chain.candidates[at] for at in candidates[:_NAMES_SHOWN]]
         words = [f"{each.name} ({amount(self._chain.points(each.charge))}{_still(each)})" for each in shown]
         more = len(candidates) - len(shown)
-        return " and ".join(words) + (f" and {more} more" if more else "")
+        return _(" and ").join(words) + (_(" and {count:,} more").format(count=more) if more else "")
 
 
 def _still(candidate: Candidate) -> str:
-    return ", in flight" if isinstance(candidate.row, InFlight) else ""
+    return _(", in flight") if isinstance(candidate.row, InFlight) else ""
 
 
 def _last_sure(chain: Chain) -> Link:
@@ -261,30 +279,40 @@ def _draw(chain: Chain, facts: Sequence[GapFact]) -> tuple[str, ...]:
     if not chain.links:
         return ()
     by_place = {id(fact.gap.above): fact for fact in facts}
-    lines = [f"opening {amount(chain.points(chain.links[0].top)):>14}  above {chain.links[0].name}"]
+    above = _("above {name}").format(name=chain.links[0].name)
+    lines = [_drawn(_("opening"), amount(chain.points(chain.links[0].top)), above)]
     run: list[Link] = []
     for at, link in enumerate(chain.links):
         if at and link.top > chain.links[at - 1].bottom:
             over = amount(chain.points(link.top - chain.links[at - 1].bottom))
-            lines += [*_summed(chain, run), f"overlap {over:>14}  {link.name}"]
+            lines += [*_summed(chain, run), _drawn(_("overlap"), over, link.name)]
             run = []
         if link.charge:
             run.append(link)
         fact = by_place.get(id(link))
         if fact is not None:
-            span = f"{_or(fact.gap.begin, 'the beginning')} – {_or(fact.gap.end, 'now')}"
-            lines += [*_summed(chain, run), f"gap     {'−' + amount(fact.gap.points):>14}  {span}: {fact.words}"]
+            span = f"{_or(fact.gap.begin, _('the beginning'))} – {_or(fact.gap.end, _('now'))}"
+            words = _("{gap}: {words}").format(gap=span, words=fact.words)
+            lines += [*_summed(chain, run), _drawn(_("gap"), "−" + amount(fact.gap.points), words)]
             run = []
     closing = chain.links[-1]
-    return *lines, *_summed(chain, run), f"closing {amount(chain.points(closing.bottom)):>14}  {closing.name}"
+    return *lines, *_summed(chain, run), _drawn(_("closing"), amount(chain.points(closing.bottom)), closing.name)
 
 
 def _summed(chain: Chain, run: Sequence[Link]) -> list[str]:
     if not run:
         return []
     total = amount(chain.points(sum(link.charge for link in run)))
-    span = run[0].name if len(run) == 1 else f"{len(run)} charges, {run[0].name} to {run[-1].name}"
-    return [f"charged {'−' + total:>14}  {span}"]
+    span = run[0].name
+    if len(run) > 1:
+        span = _("{count} charges, {first} to {last}").format(count=len(run), first=span, last=run[-1].name)
+    return [_drawn(_("charged"), "−" + total, span)]
+
+
+def _drawn(label: str, figure: str, words: str) -> str:
+    """A line of the drawing, its label as wide as the widest; a Chinese sign is two cells wide."""
+    wide = sum(2 if east_asian_width(sign) in "WF" else 1 for sign in label)
+    return f"{label}{' ' * (_LABEL_CELLS - wide)} {figure:>14}  {words}"
 
 
 def _or(at: datetime, word: str) -> str:

@@ -18,7 +18,7 @@ from engine.dispatch.pool import Pool
 from engine.dispatch.waiting import first_of, unless_set
 from engine.errors import GatewayError, PlanError
 from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
-from engine.language import _
+from engine.language import N_, _
 from engine.ledger.binding import ReportPolicy, bind_reports
 from engine.ledger.evidence import AttemptKey, Finding, Policy, Source, Verdict, operator_word
 from engine.ledger.settlement import Settlement, settle
@@ -221,7 +221,7 @@ class Settler:
     async def _note_waiting(
         self, left: dict[AttemptKey, OpenDoubt], verdicts: dict[AttemptKey, Verdict]
     ) -> tuple[OpenDoubt, ...]:
-        words = {key: verdicts[key].evidence if key in verdicts else _NO_READING for key in left}
+        words = {key: verdicts[key].evidence if key in verdicts else _(_NO_READING) for key in left}
         changed = [
             (key.batch_id, key.number, words[key]) for key, doubt in left.items() if doubt.waits_for != words[key]
         ]
@@ -363,7 +363,7 @@ async def assume(
     return doubt.size
 
 
-_NO_READING = _("no balance was read before it was sent; a delivery report or an operator must settle it")
+_NO_READING = N_("no balance was read before it was sent; a delivery report or an operator must settle it")
 _BY = {Source.BALANCE: SettledBy.BALANCE, Source.REPORT: SettledBy.REPORT, Source.OPERATOR: SettledBy.OPERATOR}
 
 

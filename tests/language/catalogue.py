@@ -84,6 +84,15 @@ def shadowed(source: str) -> list[int]:
     ]
 
 
+def at_import(source: str) -> list[int]:
+    """The lines that translate when the module is loaded: in the language spoken then, for ever. `N_` is for them."""
+    return sorted(
+        node.lineno
+        for node in _own(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("_", "_n")
+    )
+
+
 def _own(function: ast.AST) -> Iterator[ast.AST]:
     """What is in a function, without the functions in it, which have names of their own."""
     for node in ast.iter_child_nodes(function):

@@ -16,6 +16,7 @@ from tests.language.catalogue import (
     Catalogue,
     Text,
     all_texts,
+    at_import,
     compiled,
     marked,
     merged,
@@ -67,6 +68,11 @@ def test_no_function_gives_another_value_to_the_name_that_translates() -> None:
     assert found == {}
 
 
+def test_no_module_but_the_words_of_the_help_translates_when_it_is_loaded() -> None:
+    found = {path.relative_to(ENGINE).as_posix() for path in ENGINE.rglob("*.py") if at_import(path.read_text("utf-8"))}
+    assert found == {"cli/words.py"}  # a command loads it when it knows its language
+
+
 def places(text: str) -> set[tuple[str, str | None, str | None]]:
     """The names in braces, with how each is shown."""
     return {(name, spec, how) for _, name, spec, how in string.Formatter().parse(text) if name is not None}
@@ -114,6 +120,11 @@ def test_a_function_that_takes_the_name_away_is_found(source: str) -> None:
 )
 def test_a_function_that_leaves_the_name_alone_is_not(source: str) -> None:
     assert shadowed(source) == []
+
+
+def test_what_translates_at_import_is_found() -> None:
+    source = 'A = _("x")\nB = N_("y")\ndef f():\n return _("z")\nclass C:\n D = [_n("a", "b", 2)]\nE = lambda: _("w")'
+    assert at_import(source) == [1, 6]
 
 
 def test_a_catalogue_is_read_as_it_was_written() -> None:
