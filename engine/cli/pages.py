@@ -610,7 +610,7 @@ def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
     said = [(size, reason) for (of, reason), size in summary.words.items() if of.value == state]
     said.sort(key=lambda each: -each[0])
     if state in (BatchState.REFUSED.value, BatchState.IN_DOUBT.value):
-        yield from (("    " + _("because"), size, reason) for size, reason in said[:_MOST_REASONS])
+        yield from (("    " + _("because"), size, _(reason)) for size, reason in said[:_MOST_REASONS])
         if rest := sum(size for size, _reason in said[_MOST_REASONS:]):
             yield "    " + _("because"), rest, _("{count} other reasons").format(count=len(said) - _MOST_REASONS)
 
@@ -842,7 +842,7 @@ def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
         yield (
             _("in doubt"),
             _("batch {seq}, {size:,} recipients: {reason}\n{why}").format(
-                seq=row.seq, size=row.size, reason=row.reason, why=why
+                seq=row.seq, size=row.size, reason=_(row.reason), why=why
             ),
             "",
         )
@@ -934,7 +934,7 @@ def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
 
 def _attempt_words(attempt: AttemptRow) -> str:
     outcome = _("no outcome yet") if attempt.outcome is None else word_of(attempt.outcome.value)
-    return _("{state}: {why}").format(state=outcome, why=attempt.reason) if attempt.reason else outcome
+    return _("{state}: {why}").format(state=outcome, why=_(attempt.reason)) if attempt.reason else outcome
 
 
 def _report_words(told: ToldReport | None) -> str:

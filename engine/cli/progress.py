@@ -37,7 +37,7 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
         def draw() -> None:
             while True:
                 done, total, figures = _state(live)
-                bars.update(task, description=live.phase, completed=done, total=total, figures=figures, refresh=True)
+                bars.update(task, description=_(live.phase), completed=done, total=total, figures=figures, refresh=True)
                 if over.wait(_EVERY_S):
                     return
 

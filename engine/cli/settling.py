@@ -88,7 +88,7 @@ def _doubts_page(campaign: str, doubts: list[OpenDoubt]) -> str:
     for doubt in doubts[:_SHOWN]:
         lines.append(
             _("\n  batch {seq}, {size:,} recipients: {reason}\n    {waits_for}\n").format(
-                seq=doubt.seq, size=doubt.size, reason=doubt.reason, waits_for=doubt.waits_for
+                seq=doubt.seq, size=doubt.size, reason=_(doubt.reason), waits_for=doubt.waits_for
             )
         )
     if len(doubts) > _SHOWN:

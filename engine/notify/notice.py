@@ -179,7 +179,7 @@ def _plain(
 
 
 def _because(reasons: tuple[PauseReason, ...]) -> str:
-    return "; ".join(_(BECAUSE[reason]) for reason in reasons) or _("no reason told")
+    return _("; ").join(_(BECAUSE[reason]) for reason in reasons) or _("no reason told")
 
 
 def _number(points: Decimal) -> int | float:

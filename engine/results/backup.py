@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engine.errors import JournalError, PlanError
+from engine.language import _
 
 _PAGES_AT_ONCE = 2_000  # 8 MB: between two stretches the owner's commits go on
 
@@ -20,23 +21,33 @@ def back_up(journal: Path, target: Path) -> int:
     Raises PlanError where something is there already, JournalError: no journal, no room, or the copy is damaged.
     """
     if not journal.is_file():
-        raise JournalError(f"there is no journal at {journal}; nothing was sent with it yet (see --journal)")
+        raise JournalError(
+            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=journal)
+        )
     if target.exists() or target.is_symlink():
-        raise PlanError(f"{target} is there already; a backup overwrites nothing: name another file")
+        raise PlanError(
+            _("{target} is there already; a backup overwrites nothing: name another file").format(target=target)
+        )
     try:
         # mkstemp creates with 0600 in one step: at no moment can anybody else open it.
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise PlanError(f"{target} cannot be written: {error.strerror}") from error
+        raise PlanError(
+            _("{target} cannot be written: {problem}").format(target=target, problem=error.strerror)
+        ) from error
     try:
         _copy(journal, name)
         os.link(name, target)  # unlike a rename it overwrites nothing that came meanwhile
         return target.stat().st_size
     except FileExistsError as error:
-        raise PlanError(f"{target} is there already; a backup overwrites nothing: name another file") from error
+        raise PlanError(
+            _("{target} is there already; a backup overwrites nothing: name another file").format(target=target)
+        ) from error
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"the journal cannot be copied to {target} ({error})") from error
+        raise JournalError(
+            _("the journal cannot be copied to {target} ({error})").format(target=target, error=error)
+        ) from error
     finally:
         with suppress(OSError):
             os.unlink(name)
@@ -54,6 +65,6 @@ def _copy(journal: Path, name: str) -> None:
         new.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         problems = [str(words) for (words,) in new.execute("PRAGMA integrity_check(5)") if words != "ok"]
         if problems:
-            raise JournalError(f"the copy of the journal is damaged: {'; '.join(problems)}")
+            raise JournalError(_("the copy of the journal is damaged: {problems}").format(problems="; ".join(problems)))
     with open(name, "rb") as copied:
         os.fsync(copied.fileno())

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from engine.errors import PlanError
 from engine.intake.harmless import harmless
+from engine.language import _
 from engine.lines import untagged
 from engine.model import Exclusion
 from engine.results.original import Original
@@ -101,8 +102,11 @@ def table_of(lists: Sequence[Original], wanted: Sequence[str] | None, *, queue: 
     known = of_lists | results
     if unknown := [name for name in wanted if name not in known]:
         near = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
-        raise PlanError(f"--columns: there is no column {unknown[0]!r}{hint}")
+        raise PlanError(
+            _("--columns: there is no column {unknown!r}{hint}").format(
+                unknown=unknown[0], hint=_meant(near) or _("; there are: {names}").format(names=", ".join(known))
+            )
+        )
     chosen = [known[name] for name in wanted]
     plain = frozenset(at for at, name in enumerate(wanted) if name in of_lists)
     return Table(
@@ -181,6 +185,10 @@ def _free(name: str, taken: Sequence[str]) -> str:
     return name
 
 
+def _meant(near: Sequence[str]) -> str:
+    return _("; did you mean '{name}'?").format(name=near[0]) if near else ""
+
+
 def wanted_states(words: str | None) -> frozenset[str] | None:
     """The words of --state: states, delivered, undelivered, unreported, excluded or a reason for it. Raises PlanError."""
     if words is None:
@@ -190,8 +198,11 @@ def wanted_states(words: str | None) -> frozenset[str] | None:
     for word in given:
         if word not in known:
             near = get_close_matches(word, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise PlanError(f"--state: there is no state {word!r}{hint}; there are: {', '.join(known)}")
+            raise PlanError(
+                _("--state: there is no state {word!r}{hint}; there are: {names}").format(
+                    word=word, hint=_meant(near), names=", ".join(known)
+                )
+            )
     if not given:
-        raise PlanError(f"--state: name one or more of {', '.join(known)}")
+        raise PlanError(_("--state: name one or more of {names}").format(names=", ".join(known)))
     return frozenset(given)

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.errors import PlanError
 from engine.intake.kept import kept_folder
 from engine.journal.results import Known, looking
+from engine.language import _
 from engine.results.columns import Table, table_of, wanted_states
 from engine.results.landing import STANDARD_OUTPUT, landing
 from engine.results.original import file_of, originals
@@ -89,11 +90,16 @@ def _lines(rows: Sequence[Joined], table: Table, wanted: frozenset[str] | None) 
 def _refuse(known: Known, target: Path, journal: Path) -> None:
     if known.forgotten_at is not None:
         raise PlanError(
-            f"the numbers and texts of {known.name} were forgotten on {known.forgotten_at:%Y-%m-%d}; "
-            f"its counts are there: xinshi status {known.name}"
+            _(
+                "the numbers and texts of {name} were forgotten on {at:%Y-%m-%d}; its counts are there: xinshi status {name}"
+            ).format(name=known.name, at=known.forgotten_at)
         )
     if target == STANDARD_OUTPUT or not target.exists():
         return
     mine = [journal, *filter(None, map(file_of, known.sources))]
     if any(each.samefile(target) for each in mine if each.exists()):
-        raise PlanError(f"{target} is the list of the campaign or its journal; name another file for the export")
+        raise PlanError(
+            _("{target} is the list of the campaign or its journal; name another file for the export").format(
+                target=target
+            )
+        )

@@ -16,6 +16,7 @@ from engine.journal.forgetting import Ended, Waiting, copies_beside
 from engine.journal.opening import open_journal, read_journal
 from engine.journal.port import Delivery
 from engine.journal.store import Reader, SqlJournal
+from engine.language import _
 
 _AGE = re.compile(r"([0-9]{1,5})\s*([dwmy]?)", re.IGNORECASE)
 _DAYS = {"d": 1, "": 1, "w": 7, "m": 30, "y": 365}
@@ -34,7 +35,9 @@ class Forgotten:
 def age_of(words: str) -> timedelta:
     """An age such as 180d, 26w, 6m (of 30 days) or 2y. Raises PlanError."""
     if (found := _AGE.fullmatch(words.strip())) is None or int(found[1]) == 0:
-        raise PlanError(f"--older-than {words!r} is no age; write for example 180d (days), 26w, 6m or 2y")
+        raise PlanError(
+            _("--older-than {words!r} is no age; write for example 180d (days), 26w, 6m or 2y").format(words=words)
+        )
     return timedelta(days=int(found[1]) * _DAYS[found[2].lower()])
 
 
@@ -63,7 +66,9 @@ async def forget(journal: Path, before: datetime, *, at: datetime) -> Forgotten:
     Raises JournalBusy while another process owns the journal, JournalError, SchemaMismatch.
     """
     if not journal.is_file():  # noqa: ASYNC240  one stat, before anything else runs
-        raise JournalError(f"there is no journal at {journal}; nothing was sent with it yet (see --journal)")
+        raise JournalError(
+            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=journal)
+        )
     owned = await open_journal(journal)
     try:
         found = await _found(owned, journal, before)
@@ -83,7 +88,7 @@ async def forget(journal: Path, before: datetime, *, at: datetime) -> Forgotten:
 
 async def _again(owned: SqlJournal, before: datetime, at: datetime) -> int:
     """What came late for campaigns that were forgotten earlier, and what the gateway told before. Returns how much."""
-    ended, _ = await owned.campaigns_before(before)
+    ended, _waiting = await owned.campaigns_before(before)
     for each in ended:
         await owned.forget_campaign(each.campaign_id, Delivery(), at=at)
     accounts = {record.account for record in await owned.campaigns()}
@@ -106,7 +111,9 @@ def _remove(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
-        raise JournalError(f"{file} cannot be removed: {error.strerror}") from error
+        raise JournalError(
+            _("{file} cannot be removed: {problem}").format(file=file, problem=error.strerror)
+        ) from error
     if file.parent.name.endswith(FOLDER_END):
         with suppress(OSError):  # it is removed once it is empty
             file.parent.rmdir()

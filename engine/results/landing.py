@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.errors import PlanError
+from engine.language import _
 
 STANDARD_OUTPUT = Path("-")
 
@@ -27,7 +28,7 @@ def landing(target: Path) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     if target.is_dir():
-        raise PlanError(f"{target} is a folder; name a file in it")
+        raise PlanError(_("{target} is a folder; name a file in it").format(target=target))
     try:
         file, name = _unseen(target)
         with file:
@@ -43,7 +44,9 @@ def landing(target: Path) -> Iterator[IO[bytes]]:
                     with suppress(OSError):
                         os.unlink(name)
     except OSError as error:
-        raise PlanError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise PlanError(
+            _("{target} cannot be written: {problem}").format(target=target, problem=error.strerror or error)
+        ) from error
 
 
 def _unseen(target: Path) -> tuple[IO[bytes], str]:

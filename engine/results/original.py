@@ -14,6 +14,7 @@ from engine.intake.kept import KeptList, kept_copy
 from engine.intake.sheets import Sheet
 from engine.intake.sources import _contents
 from engine.journal.port import SourceRecord
+from engine.language import _
 
 STANDARD_INPUT = "standard input"  # how the journal calls it
 
@@ -45,21 +46,23 @@ def originals(sources: Sequence[SourceRecord], kept: Path) -> Iterator[list[Orig
 
 def _given(record: SourceRecord, kept: Path, stack: ExitStack) -> Given | str:
     """The file, or a copy of it, with exactly the bytes that were planned; else why there is none."""
-    why = "came on standard input"
+    why = _("came on standard input")
     if record.path != STANDARD_INPUT:
         path = file_of(record)
         if path is not None and _hash(path) == record.sha256:
             return GivenFile(path)
-        why = "is gone" if path is None else "was changed since"
+        why = _("is gone") if path is None else _("was changed since")
     copy = kept_copy(kept, record.sha256)
     if not copy.is_file():
-        return f"{why}, and no copy of it was kept"
+        return _("{why}, and no copy of it was kept").format(why=why)
     try:
-        unpacked = KeptList(copy, path=Path(record.path), source=f"the copy of {record.path}")
+        unpacked = KeptList(copy, path=Path(record.path), source=_("the copy of {path}").format(path=record.path))
     except IntakeError as error:
-        return f"{why}, and {error}"
+        return _("{why}, and {error}").format(why=why, error=error)
     stack.callback(unpacked.close)
-    return unpacked if unpacked.sha256 == record.sha256 else f"{why}, and its copy {copy} is damaged"
+    if unpacked.sha256 == record.sha256:
+        return unpacked
+    return _("{why}, and its copy {copy} is damaged").format(why=why, copy=copy)
 
 
 def file_of(record: SourceRecord) -> Path | None:
@@ -85,7 +88,7 @@ def _original(record: SourceRecord, given: Given | str, place: int) -> Original:
     except IntakeError as error:
         list_file, problem = None, str(error)
     else:
-        problem = "" if list_file else "is read in another way by this program than when it was planned"
+        problem = "" if list_file else _("is read in another way by this program than when it was planned")
     return Original(label=record.path, number_column=record.number_column, list_file=list_file, problem=problem)
 
 
@@ -112,12 +115,12 @@ def _as_it_was_read(record: SourceRecord, given: Given, place: int) -> ListFile 
 
 def _content(record: SourceRecord, given: Given, place: int) -> Content | Sheet:
     """The list in the file: the file itself, the archive's member or the workbook's sheet that was read."""
-    contents, _ = _contents(given, _sheet_name(record))
+    contents, _problems = _contents(given, _sheet_name(record))
     named = [content for content in contents if content.inside == record.inside]
     if not named and not record.inside:  # planned before the name inside was kept by itself
         named = [content for content in contents if record.path.endswith(f" | {content.inside}")]
     if not named:
-        raise IntakeError(f"{record.inside!r} is not in it any more", source=given.source)
+        raise IntakeError(_("{inside!r} is not in it any more").format(inside=record.inside), source=given.source)
     return named[min(place, len(named) - 1)]
 
 

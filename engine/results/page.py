@@ -5,19 +5,21 @@ Everything that comes from lists, gateways and people is escaped, and no full nu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from html import escape
 from itertools import accumulate
 
+from engine.language import N_, Language, _, spoken
 from engine.ledger.summary import CampaignSummary
 from engine.results.report import Findings, Span, over_time
 from engine.telemetry import mask
 
 _CHINA = timezone(timedelta(hours=8))
 _SHOWN_REASONS = 20
+_LANGUAGE_TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +42,20 @@ def page(summary: CampaignSummary, found: Findings, words: Words, *, at: datetim
     sections = (
         _head(summary, found, words, at),
         _cards(summary, words),
-        _section("Where the rows went", _share_bar(summary) + _rows_table(summary, found, words)),
-        _section("Over time", _chart(over_time(found))),
-        _section("Why some were not delivered", _reasons_table(found)),
-        _section(f"By {found.column}", _values_table(found)) if found.column else "",
-        _section("What the gateway refused", _counted(found.refusals.most_common(_SHOWN_REASONS), "in its words")),
-        _section("In doubt", _doubts(summary, found)),
-        _section("Points", _points_table(summary, words)),
-        _section("The run", _facts(words.run)),
+        _section(_("Where the rows went"), _share_bar(summary) + _rows_table(summary, found, words)),
+        _section(_("Over time"), _chart(over_time(found))),
+        _section(_("Why some were not delivered"), _reasons_table(found)),
+        _section(_("By {column}").format(column=found.column), _values_table(found)) if found.column else "",
+        _section(
+            _("What the gateway refused"), _counted(found.refusals.most_common(_SHOWN_REASONS), _("in its words"))
+        ),
+        _section(_("In doubt"), _doubts(summary, found)),
+        _section(_("Points"), _points_table(summary, words)),
+        _section(_("The run"), _facts(words.run)),
     )
     title = escape(mask(summary.campaign))
     return (
-        '<!doctype html>\n<html lang="zh-CN">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{_LANGUAGE_TAGS[spoken()]}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f'<meta name="color-scheme" content="light dark">\n<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n'
@@ -66,28 +70,38 @@ def _head(summary: CampaignSummary, found: Findings, words: Words, at: datetime)
     texts = found.known.texts
     said = f'<blockquote class="text">{_text(texts[0])}</blockquote>' if len(texts) == 1 and texts[0] else ""
     if len(texts) > 1:
-        said = '<p class="muted">personal texts: made from the columns of the list</p>'
-    account = f"account {_text(words.account)} · " if words.account else ""
+        said = f'<p class="muted">{_("personal texts: made from the columns of the list")}</p>'
+    account = [_("account {name}").format(name=_text(words.account))] if words.account else []
+    made = [
+        *account,
+        _("made {time}").format(time=_when(summary.created_at)),
+        _("this page {time}").format(time=_when(at)),
+        _("times in China time"),
+    ]
     return (
-        f'<header>\n<p class="eyebrow">campaign report</p>\n<h1>{_text(summary.campaign)}</h1>\n'
+        f'<header>\n<p class="eyebrow">{_("campaign report")}</p>\n<h1>{_text(summary.campaign)}</h1>\n'
         f'<p class="state {summary.state.value}">{_text(words.state)}</p>\n{said}\n'
-        f'<p class="muted">{account}made {_when(summary.created_at)} · this page {_when(at)} · times in China time</p>\n</header>\n'
+        f'<p class="muted">{" · ".join(made)}</p>\n</header>\n'
     )
 
 
 def _cards(summary: CampaignSummary, words: Words) -> str:
     told, accepted = summary.delivery, summary.recipients["accepted"]
     cards: list[tuple[str, int | Decimal, str, str]] = [
-        ("recipients", sum(summary.recipients.values()), f"of {summary.rows:,} rows", ""),
-        ("accepted", accepted, _part(accepted, sum(summary.recipients.values())), ""),
-        ("delivered", told.delivered, _part(told.delivered, accepted), "good"),
-        ("undelivered", told.undelivered, _part(told.undelivered, accepted), "bad"),
-        ("no report", summary.unreported, _part(summary.unreported, accepted), "dim"),
-        ("points", summary.charged, f"{_figure(summary.estimated)} estimated", ""),
+        (
+            _("recipients"),
+            sum(summary.recipients.values()),
+            _("of {rows:,} rows").format(rows=summary.rows),
+            "",
+        ),
+        (_("accepted"), accepted, _part(accepted, sum(summary.recipients.values())), ""),
+        (_("delivered"), told.delivered, _part(told.delivered, accepted), "good"),
+        (_("undelivered"), told.undelivered, _part(told.undelivered, accepted), "bad"),
+        (_("no report"), summary.unreported, _part(summary.unreported, accepted), "dim"),
+        (_("points"), summary.charged, _("{figure} estimated").format(figure=_figure(summary.estimated)), ""),
     ]
-    costs = (
-        [("cost", words.cost[0], " · ".join(f"{each} estimated" for each in words.cost[1:]), "")] if words.cost else []
-    )
+    beside = " · ".join(_("{figure} estimated").format(figure=each) for each in words.cost[1:])
+    costs = [(_("cost"), words.cost[0], beside, "")] if words.cost else []
     shown = [*((label, _figure(value), beside, kind) for label, value, beside, kind in cards), *costs]
     return (
         '<div class="cards">'
@@ -100,7 +114,12 @@ def _cards(summary: CampaignSummary, words: Words) -> str:
     )
 
 
-_KINDS = ("delivered", "undelivered", "unreported", "waiting", "refused", "in doubt", "left out")
+_KINDS = (N_("delivered"), N_("undelivered"), "unreported", "waiting", "refused", N_("in doubt"), N_("left out"))
+_KIND_WORDS = {
+    "waiting": N_("not sent yet"),
+    "refused": N_("refused, cancelled or expired"),
+    "unreported": N_("no report"),
+}
 
 
 def _kinds(summary: CampaignSummary) -> dict[str, int]:
@@ -138,15 +157,14 @@ def _share_bar(summary: CampaignSummary) -> str:
         for kind, count in kinds.items()
     )
     return (
-        '<svg class="share" viewBox="0 0 1000 26" preserveAspectRatio="none" role="img" aria-label="shares of all rows">'
+        '<svg class="share" viewBox="0 0 1000 26" preserveAspectRatio="none" role="img" aria-label="'
+        f'{_("shares of all rows")}">'
         f'{"".join(bars)}</svg>\n<ul class="legend">{legend}</ul>\n'
     )
 
 
 def _kind_words(kind: str) -> str:
-    return {"waiting": "not sent yet", "refused": "refused, cancelled or expired", "unreported": "no report"}.get(
-        kind, kind
-    )
+    return _(_KIND_WORDS.get(kind, kind))
 
 
 def _rows_table(summary: CampaignSummary, found: Findings, words: Words) -> str:
@@ -154,7 +172,7 @@ def _rows_table(summary: CampaignSummary, found: Findings, words: Words) -> str:
     if not left_out:
         return ""
     rows = [(words.excluded.get(reason, reason), count) for reason, count in left_out.items()]
-    return "<h3>left out</h3>\n" + _counted(rows, "why")
+    return f"<h3>{_('left out')}</h3>\n" + _counted(rows, _("why"))
 
 
 def _reasons_table(found: Findings) -> str:
@@ -163,20 +181,22 @@ def _reasons_table(found: Findings) -> str:
         return ""
     whole = sum(reason.count for reason in reasons)
     rows = "".join(
-        f"<tr><td><code>{_text(reason.code) or '(none)'}</code></td><td>{_text(reason.meaning)}</td>"
+        f"<tr><td><code>{_text(reason.code) or _('(none)')}</code></td><td>{_text(reason.meaning)}</td>"
         f"{_count_cells(reason.count, whole)}</tr>\n"
         for reason in reasons[:_SHOWN_REASONS]
     )
     if rest := reasons[_SHOWN_REASONS:]:
         count = sum(reason.count for reason in rest)
-        rows += f"<tr><td></td><td>{len(rest):,} more codes</td>{_count_cells(count, whole)}</tr>\n"
+        rows += f"<tr><td></td><td>{_('{count:,} more codes').format(count=len(rest))}</td>{_count_cells(count, whole)}</tr>\n"
     return (
-        '<table><thead><tr><th>code</th><th>meaning, where known</th><th class="n">people</th><th class="n">share</th>'
-        f'<th class="bar"></th></tr></thead><tbody>\n{rows}</tbody></table>\n'
+        f'<table><thead><tr><th>{_("code")}</th><th>{_("meaning, where known")}</th><th class="n">{_("people")}</th>'
+        f'<th class="n">{_("share")}</th><th class="bar"></th></tr></thead><tbody>\n{rows}</tbody></table>\n'
     )
 
 
 def _values_table(found: Findings) -> str:
+    labels = (_("recipients"), _("delivered"), _("undelivered"), _("no report"), _("delivered of accepted"))
+    heads = [f'<th class="n">{label}</th>' for label in labels]
     rows = "".join(
         f'<tr><td>{_text(value)}</td><td class="n">{tally.recipients:,}</td><td class="n">{tally.delivered:,}</td>'
         f'<td class="n">{tally.undelivered:,}</td><td class="n">{tally.unreported:,}</td>'
@@ -184,36 +204,32 @@ def _values_table(found: Findings) -> str:
         f'<td class="bar">{_bar((tally.delivered, "delivered"), (tally.undelivered, "undelivered"), (tally.unreported, "unreported"))}</td></tr>\n'
         for value, tally in found.by_value()
     )
-    lacking = (
-        f'<p class="muted">Of {found.without_list:,} rows the list is not there any more.</p>'
-        if found.without_list
-        else ""
-    )
+    lacking = _("Of {count:,} rows the list is not there any more.").format(count=found.without_list)
     return (
-        f'<table><thead><tr><th>{_text(found.column or "")}</th><th class="n">recipients</th><th class="n">delivered</th>'
-        '<th class="n">undelivered</th><th class="n">no report</th><th class="n">delivered of accepted</th>'
-        f'<th class="bar"></th></tr></thead><tbody>\n{rows}</tbody></table>\n{lacking}'
+        f"<table><thead><tr><th>{_text(found.column or '')}</th>{''.join(heads)}"
+        f'<th class="bar"></th></tr></thead><tbody>\n{rows}</tbody></table>\n'
+        + (f'<p class="muted">{lacking}</p>' if found.without_list else "")
     )
 
 
 def _doubts(summary: CampaignSummary, found: Findings) -> str:
     if not found.doubts:
         return ""
-    words = "their answers were lost, and nothing was sent to them again: it could reach people twice"
-    return f"<p>{summary.recipients['in_doubt']:,} recipients: {words}.</p>\n" + _counted(
-        found.doubts.most_common(_SHOWN_REASONS), "what is known"
-    )
+    words = _(
+        "{count:,} recipients: their answers were lost, and nothing was sent to them again: it could reach people twice."
+    ).format(count=summary.recipients["in_doubt"])
+    return f"<p>{words}</p>\n" + _counted(found.doubts.most_common(_SHOWN_REASONS), _("what is known"))
 
 
 def _points_table(summary: CampaignSummary, words: Words) -> str:
     facts = [
-        ("estimated", _figure(summary.estimated)),
-        ("charged for this campaign", _figure(summary.charged)),
-        *zip(("cost", "cost estimated"), words.cost, strict=False),
-        ("balance before", _figure(summary.opening)),
-        ("topped up since", _figure(summary.topped_up)),
-        ("balance at the last reading", _figure(summary.remaining)),
-        ("unexplained", _figure(summary.unexplained)),
+        (_("estimated"), _figure(summary.estimated)),
+        (_("charged for this campaign"), _figure(summary.charged)),
+        *zip((_("cost"), _("cost estimated")), words.cost, strict=False),
+        (_("balance before"), _figure(summary.opening)),
+        (_("topped up since"), _figure(summary.topped_up)),
+        (_("balance at the last reading"), _figure(summary.remaining)),
+        (_("unexplained"), _figure(summary.unexplained)),
     ]
     return _facts(facts)
 
@@ -231,7 +247,7 @@ def _counted(rows: Sequence[tuple[str, int]], heading: str) -> str:
     whole = sum(count for _, count in rows)
     cells = "".join(f"<tr><td>{_text(words)}</td>{_count_cells(count, whole)}</tr>\n" for words, count in rows)
     return (
-        f'<table><thead><tr><th>{heading}</th><th class="n">rows</th><th class="n">share</th><th class="bar"></th></tr></thead>'
+        f'<table><thead><tr><th>{heading}</th><th class="n">{_("rows")}</th><th class="n">{_("share")}</th><th class="bar"></th></tr></thead>'
         f"<tbody>\n{cells}</tbody></table>\n"
     )
 
@@ -277,12 +293,16 @@ def _chart(spans: Sequence[Span]) -> str:
     line = f'<polyline class="submitted" points="{points}"/>'
     if len(spans) == 1:  # a line of one point is not seen
         line = f'<line class="submitted" x1="{_LEFT:.0f}" x2="{_WIDE:.0f}" y1="{_y(spans[0].submitted, top):.1f}" y2="{_y(spans[0].submitted, top):.1f}"/>'
+    scale = _("up to each moment, a bar for {length}; by the time in the gateway’s reports").format(
+        length=_length(spans[0].minutes)
+    )
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDE:.0f} {_HIGH:.0f}" role="img" aria-label="delivered and undelivered over time">'
+        f'<svg class="chart" viewBox="0 0 {_WIDE:.0f} {_HIGH:.0f}" role="img" '
+        f'aria-label="{_("delivered and undelivered over time")}">'
         f"{marks}{bars}{line}{_times(spans, step)}</svg>\n"
-        '<ul class="legend"><li><span class="dot delivered"></span>delivered</li>'
-        '<li><span class="dot undelivered"></span>undelivered</li><li><span class="dot submitted"></span>submitted</li>'
-        f'<li class="muted">up to each moment, a bar for {_length(spans[0].minutes)}; by the time in the gateway’s reports</li></ul>\n'
+        f'<ul class="legend"><li><span class="dot delivered"></span>{_("delivered")}</li>'
+        f'<li><span class="dot undelivered"></span>{_("undelivered")}</li>'
+        f'<li><span class="dot submitted"></span>{_("submitted")}</li><li class="muted">{scale}</li></ul>\n'
     )
 
 
@@ -297,11 +317,15 @@ def _so_far(before: Span, span: Span) -> Span:
 
 def _span_bars(span: Span, x: float, step: float, top: int) -> str:
     width, y, bars = min(max(step * 0.8, 0.6), _WIDEST), _y(0, top), []
-    for count, kind in ((span.delivered, "delivered"), (span.undelivered, "undelivered")):
+    told = (
+        (span.delivered, "delivered", _("{begin}: {count:,} delivered so far")),
+        (span.undelivered, "undelivered", _("{begin}: {count:,} undelivered so far")),
+    )
+    for count, kind, words in told:
         if count:
             height = _y(0, top) - _y(count, top)
             y -= height
-            title = f"{span.begin:%m-%d %H:%M}: {count:,} {kind} so far"
+            title = words.format(begin=f"{span.begin:%m-%d %H:%M}", count=count)
             bars.append(
                 f'<rect class="{kind}" x="{x + (step - width) / 2:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">'
                 f"<title>{title}</title></rect>"
@@ -334,8 +358,10 @@ def _round_up(value: int) -> int:
 
 def _length(minutes: int) -> str:
     if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 1440 else f"{minutes // 1440} d"
+        return _("{minutes:g} min").format(minutes=minutes)
+    if minutes < 1440:
+        return _("{hours} h").format(hours=minutes // 60)
+    return _("{days} d").format(days=minutes // 1440)
 
 
 def _css(kind: str) -> str:
@@ -349,7 +375,7 @@ def _text(words: str) -> str:
 
 
 def _figure(value: int | Decimal | None) -> str:
-    return "not known" if value is None else f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
+    return _("not known") if value is None else f"{value:,f}" if isinstance(value, Decimal) else f"{value:,}"
 
 
 def _part(count: int, whole: int) -> str:

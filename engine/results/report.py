@@ -11,6 +11,7 @@ from pathlib import Path
 from engine.errors import PlanError
 from engine.intake.kept import kept_folder
 from engine.journal.results import Known, looking
+from engine.language import N_, _
 from engine.results.columns import heads_of
 from engine.results.original import originals
 from engine.results.rows import Joined, joined, meaning
@@ -20,8 +21,8 @@ MOST_VALUES = 30
 """Values of a column that get a line of their own; the rest share one."""
 
 _MOST_KEPT = 20_000  # distinct values: beyond it the column is no kind of thing, and the rare ones are counted together
-OTHERS = "all others"
-BLANK = "(blank)"
+OTHERS = N_("all others")
+BLANK = N_("(blank)")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,10 +82,10 @@ class Findings:
         shown, rest = ordered[:MOST_VALUES], ordered[MOST_VALUES:]
         if rest:
             together = Tally()
-            for _, tally in rest:
+            for _value, tally in rest:
                 together.add(tally)
-            shown.append((f"{OTHERS} ({len(rest):,})", together))
-        return shown
+            shown.append((_("all others ({count:,})").format(count=len(rest)), together))
+        return [(_(value) if value in (OTHERS, BLANK) else value, tally) for value, tally in shown]
 
 
 def findings(journal: Path, campaign: str, *, by: str | None = None) -> Findings:
@@ -107,8 +108,10 @@ def findings(journal: Path, campaign: str, *, by: str | None = None) -> Findings
 
 def _no_such(by: str, problems: Sequence[str], names: Sequence[str]) -> str:
     if problems:
-        return f"--by {by}: the columns of the list are not there any more: it {problems[0]}"
-    return f"--by: the list has no column {by!r}; there are: {', '.join(names)}"
+        return _("--by {by}: the columns of the list are not there any more: it {problem}").format(
+            by=by, problem=problems[0]
+        )
+    return _("--by: the list has no column {by!r}; there are: {names}").format(by=by, names=", ".join(names))
 
 
 def _count(found: Findings, rows: Sequence[Joined]) -> None:

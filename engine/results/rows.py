@@ -17,7 +17,7 @@ from engine.gateway.polls import ReportState
 from engine.intake.originals import original_rows
 from engine.journal.audits import CLOCK_SKEW
 from engine.journal.results import BatchResult, BatchStream, LeftOut, ResultsLook, Told, Wrote
-from engine.language import _
+from engine.language import N_, _
 from engine.lines import tagged, untagged
 from engine.model import BatchState, Exclusion
 from engine.results.original import Original
@@ -41,15 +41,15 @@ STATE_WORDS = tuple(dict.fromkeys(_STATE_WORDS.values()))
 DELIVERY_WORDS = ("delivered", "undelivered", "unreported")
 EXCLUDED = "excluded"
 
-_NOT_FINAL = {ReportState.INTERIM: "on its way", ReportState.UNKNOWN: "a status nobody knows"}
+_NOT_FINAL = {ReportState.INTERIM: N_("on its way"), ReportState.UNKNOWN: N_("a status nobody knows")}
 
 _MEANINGS = {
-    "UNDELIV": "not reachable or suspended",
-    "EXPIRED": "switched off or out of reach until the message expired",
-    "REJECTD": "rejected on the way",
-    "DELETED": "deleted on the way",
-    "MK:0001": "usually: the number is not in use (空号)",
-    "DB:0141": "usually: the number is on a carrier's black list",
+    "UNDELIV": N_("not reachable or suspended"),
+    "EXPIRED": N_("switched off or out of reach until the message expired"),
+    "REJECTD": N_("rejected on the way"),
+    "DELETED": N_("deleted on the way"),
+    "MK:0001": N_("usually: the number is not in use (空号)"),
+    "DB:0141": N_("usually: the number is on a carrier's black list"),
 }
 """Of a few codes that mean the same at most gateways. Each vendor has its own; the code itself is always shown."""
 
@@ -87,7 +87,7 @@ class Joined(NamedTuple):
     results: Sequence[Result]
 
 
-UNKNOWN_ROW = Result("", 0, "", "", "", "", reason="the journal knows nothing of this row")
+UNKNOWN_ROW = Result("", 0, "", "", "", "", reason=N_("the journal knows nothing of this row"))
 _new = tuple.__new__  # of a million results a third of the time was NamedTuple's own way
 
 
@@ -120,7 +120,7 @@ class _Waiting:
         offset = tagged(source, 0)
         for __ in self._opening(offset + lines[-1]):
             pass
-        take, unknown = self._found.pop, (UNKNOWN_ROW,)
+        take, unknown = self._found.pop, (UNKNOWN_ROW._replace(reason=_(UNKNOWN_ROW.reason)),)
         return [Joined(source, cells, take(offset + line, unknown)) for line, cells in zip(lines, rows, strict=True)]
 
     def left(self, last: int | None) -> Iterator[list[Joined]]:
@@ -237,13 +237,19 @@ def _words_of(told: Told) -> tuple[str, str, str]:
     if told.state is ReportState.DELIVERED:
         return "delivered", code, ""
     if told.state is ReportState.UNDELIVERED:
-        return "undelivered", code, f"the gateway says {said}" + (f": {known}" if (known := meaning(code)) else "")
-    return "unreported", code, f"the gateway says {said}: {_NOT_FINAL[told.state]}"
+        known = meaning(code)
+        words = _("the gateway says {said}: {meaning}") if known else _("the gateway says {said}")
+        return "undelivered", code, words.format(said=said, meaning=known)
+    return (
+        "unreported",
+        code,
+        _("the gateway says {said}: {meaning}").format(said=said, meaning=_(_NOT_FINAL[told.state])),
+    )
 
 
 def meaning(code: str) -> str:
     """What a code means at most gateways; "" where each has its own meaning for it."""
-    return _MEANINGS.get(code.upper(), "")
+    return _(_MEANINGS.get(code.upper(), ""))
 
 
 def _words(said: Sequence[Wrote]) -> tuple[str, str]:
@@ -254,7 +260,7 @@ def _words(said: Sequence[Wrote]) -> tuple[str, str]:
 
 def _opted_out(mobile: str, line: int, seq: str, message: str) -> Result:
     word = Exclusion.OPTED_OUT.value
-    why = f"{word}: after planning, before it was sent"
+    why = _("{reason}: after planning, before it was sent").format(reason=word)
     return Result(mobile, line, seq, word, "", EXCLUDED, reason=why, message=message)
 
 

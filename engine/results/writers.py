@@ -48,7 +48,9 @@ def form_of(wanted: str | None, target: Path) -> Form:
             )
         return {"jsonl": Form.JSONL, "ndjson": Form.JSONL, "parquet": Form.PARQUET}.get(word, Form.CSV)
     if word not in set(Form):
-        raise PlanError(f"--format: there is no form {word!r}; there are: {', '.join(Form)}")
+        raise PlanError(
+            _("--format: there is no form {word!r}; there are: {names}").format(word=word, names=", ".join(Form))
+        )
     return Form(word)
 
 
@@ -133,7 +135,9 @@ def _parquet(file: IO[bytes], names: Sequence[str]) -> Iterator[Write]:
         import pyarrow.parquet
     except ImportError as error:
         raise PlanError(
-            "--format parquet needs pyarrow, which is not installed: pip install 'xinshi[parquet]', or choose csv or jsonl"
+            _(
+                "--format parquet needs pyarrow, which is not installed: pip install 'xinshi[parquet]', or choose csv or jsonl"
+            )
         ) from error
     schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
     waiting: list[Sequence[str]] = []

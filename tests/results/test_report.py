@@ -77,6 +77,24 @@ async def test_the_page_is_whole_loads_nothing_and_names_nobody(desk: Desk) -> N
 
 
 @pytest.mark.parametrize("settings", [HALF], indirect=True)
+async def test_the_page_is_in_the_language_that_is_spoken(desk: Desk) -> None:
+    desk.write("list.csv", customers(mobiles(30)) + "王,12345,北京,门店,\r\n")
+    await sent(desk)
+    pages = {}
+    for language in ("en", "zh"):
+        end = await desk.run("report", "spring", "--html", f"{language}.html", "--by", "城市", "--lang", language)
+        assert end.code == 0, end.errors
+        pages[language] = (desk.folder / f"{language}.html").read_text(encoding="utf-8")
+
+    assert '<html lang="en">' in pages["en"]
+    assert '<html lang="zh-CN">' in pages["zh"]
+    body = pages["zh"].partition("<body>")[2]
+    labels = [words.strip() for words in re.findall(r">([^<]+)<|aria-label=\"([^\"]+)\"", body) for words in words]
+    assert "各行的去向" in labels
+    assert [words for words in labels if re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}", words)] == []
+
+
+@pytest.mark.parametrize("settings", [HALF], indirect=True)
 async def test_whatever_stands_in_a_list_is_shown_as_text(desk: Desk) -> None:
     evil = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&amp;lt;", "', --", "\u202e甲"]
     numbers = mobiles(len(evil))
