@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.simulator import Simulator
+from tests import nursery
 from tests.numbers import mobiles
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ class Desk:
 
     folder: Path
     sim: Simulator
-    started: list[asyncio.subprocess.Process] = field(default_factory=list)
+    started: list[asyncio.subprocess.Process | nursery.Started] = field(default_factory=list)
 
     @property
     def journal(self) -> Path:
@@ -101,12 +102,20 @@ class Desk:
         stderr: int = asyncio.subprocess.PIPE,
         under: Sequence[str] = (),
         flags: Sequence[str] = (),
-    ) -> asyncio.subprocess.Process:
-        """Begin a command and return at once. `under` are the words of a program that starts it, `flags` Python's own."""
-        process = await asyncio.create_subprocess_exec(
-            *under, sys.executable, *flags, "-m", "engine", *words,
-            env=self.environ | dict(environ or {}), cwd=cwd or self.folder, stdin=stdin, stdout=stdout, stderr=stderr,
-        )  # fmt: skip
+        anew: bool = False,
+    ) -> asyncio.subprocess.Process | nursery.Started:
+        """Begin a command and return at once. `under` are the words of a program that starts it, `flags` Python's own.
+
+        `anew`: load everything anew, as a user's shell does.
+        """
+        how = {"cwd": cwd or self.folder, "stdin": stdin, "stdout": stdout, "stderr": stderr}
+        env = self.environ | dict(environ or {})
+        process: asyncio.subprocess.Process | nursery.Started
+        if under or flags or anew:
+            started = (*under, sys.executable, *flags, "-m", "engine", *words)
+            process = await asyncio.create_subprocess_exec(*started, env=env, **how)
+        else:
+            process = await nursery.start(*words, environ=env, **how)
         self.started.append(process)
         return process
 
@@ -140,7 +149,7 @@ class Desk:
         assert self.truth["mobiles"] == dict.fromkeys(numbers, 1)
 
 
-async def ended(process: asyncio.subprocess.Process) -> Ended:
+async def ended(process: asyncio.subprocess.Process | nursery.Started) -> Ended:
     """Wait for a command to end by itself. Whatever it was, it shows no traceback and no password."""
     output, errors = await process.communicate()
     assert process.returncode is not None
@@ -168,7 +177,7 @@ async def for_each(desk: Desk, cases: Iterable[Case], check: Callable[[Desk, Cas
     assert problems == {}
 
 
-async def during(process: asyncio.subprocess.Process, moment: Awaitable[None]) -> None:
+async def during(process: asyncio.subprocess.Process | nursery.Started, moment: Awaitable[None]) -> None:
     """Return at a moment in the life of a process; an error when it ends before."""
     waits = [asyncio.ensure_future(moment), asyncio.ensure_future(process.wait())]
     try:

@@ -29,7 +29,7 @@ async def shortly_before(desk: Desk, hour: int, minute: int) -> dict[str, str]:
     began = time.monotonic()
     assert (await desk.run(*desk.order()[:-1], "--dry-run")).code == 0
     head_s = 1 + 3 * (time.monotonic() - began)
-    at = datetime(2000, 1, 1, hour, minute) - timedelta(seconds=head_s)
+    at = datetime(2000, 1, 1, hour, minute, tzinfo=UTC) - timedelta(seconds=head_s)
     return clock_at(at.hour, at.minute, at.second)
 
 

@@ -14,7 +14,7 @@ from tests.numbers import mobile
 async def test_no_process_shows_it_while_a_list_is_read_and_sent(desk: Desk) -> None:
     desk.list(5)
     text = desk.write("text", TEXT)
-    process = await desk.start("send", "list.csv", "--text-file", str(text), "--yes", "-vv")
+    process = await desk.start("send", "list.csv", "--text-file", str(text), "--yes", "-vv", anew=True)
     await until(lambda: desk.truth["calls"].get("overage"))
     shown = {pid: command_line(pid) for pid in (process.pid, *children(process.pid))}
     process.send_signal(signal.SIGTERM)

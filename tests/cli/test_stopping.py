@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import nursery
 from tests.cli.desk import TEXT, Desk, children, command_line, during, ended, until
 
 DEAF = pytest.mark.parametrize("settings", [{"latency_s": 30.0}], indirect=True)
 
 
-async def stderr_says(process: asyncio.subprocess.Process, words: str) -> None:
+async def stderr_says(process: nursery.Started, words: str) -> None:
     """Return when the process has written these words; what it writes later is still to be read."""
     assert process.stderr is not None
     async with asyncio.timeout(20):
@@ -138,7 +139,7 @@ def keyboard() -> Iterator[tuple[int, int]]:
     os.close(terminal)
 
 
-async def asked(desk: Desk, terminal: int, *words: str) -> asyncio.subprocess.Process:
+async def asked(desk: Desk, terminal: int, *words: str) -> nursery.Started:
     process = await desk.start("send", "list.csv", "--text", TEXT, "--kind", "notice", *words, stdin=terminal)
     await stderr_says(process, "[y/N]")
     return process
@@ -184,7 +185,7 @@ async def test_killed_before_the_answer_nothing_is_visible_and_the_next_send_is_
 # ── the process that reads the list ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def reader_of(desk: Desk, process: asyncio.subprocess.Process) -> int:
+async def reader_of(desk: Desk, process: nursery.Started) -> int:
     """The process that reads the list, while the sender waits for the balance."""
     await until(lambda: desk.truth["calls"].get("overage"))
     (child,) = children(process.pid)

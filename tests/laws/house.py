@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.simulator import Simulator
+from tests import nursery
 from tests.numbers import mobiles
 
 TEXT = "【测试】春季新品已经到店"
@@ -56,24 +55,13 @@ class House:
         (self.folder / "xinshi.toml").write_text("\n".join(tables), encoding="utf-8")
         return numbers
 
-    async def start(self, *words: str, crash: str | None = None) -> asyncio.subprocess.Process:
+    async def start(self, *words: str, crash: str | None = None) -> nursery.Started:
         """Begin a command and return at once. `crash`: where it is killed, see engine/crashing.py."""
         armed = {} if crash is None else {"_XINSHI_CRASH": crash}
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "engine",
-            *words,
-            "--config",
-            str(self.folder / "xinshi.toml"),
-            "--json",
-            env={**os.environ, "XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), **armed},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        environ = {**os.environ, "XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), **armed}
+        return await nursery.start(*words, "--config", str(self.folder / "xinshi.toml"), "--json", environ=environ)
 
-    async def begin_sending(self, *, crash: str | None = None) -> asyncio.subprocess.Process:
+    async def begin_sending(self, *, crash: str | None = None) -> nursery.Started:
         """The send that is the same order every time."""
         words = ("send", str(self.folder / "list.csv"), "--text", TEXT, "--campaign", "spring", "--yes")
         return await self.start(*words, crash=crash)
@@ -99,7 +87,7 @@ class House:
         assert said <= accepted.keys(), "accepted here, and not there"
 
 
-async def ended(process: asyncio.subprocess.Process) -> Ended:
+async def ended(process: nursery.Started) -> Ended:
     """Wait for a command to end by itself."""
     output, errors = await process.communicate()
     assert process.returncode is not None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.simulator import Simulator
+from tests import nursery
 from tests.laws.house import Ended, ended
 from tests.numbers import mobiles
 from tests.queues.brokers import Broker
@@ -86,28 +85,14 @@ class House:
 
     async def start(
         self, *words: str, crash: str | None = None, environ: Mapping[str, str] | None = None
-    ) -> asyncio.subprocess.Process:
+    ) -> nursery.Started:
         """Begin a command and return at once. `crash`: where it is killed, see engine/crashing.py."""
         armed = {} if crash is None else {"_XINSHI_CRASH": crash}
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "engine",
-            *words,
-            "--config",
-            str(self.folder / "xinshi.toml"),
-            "--json",
-            env={
-                **os.environ,
-                "XINSHI_ACCOUNT__PASSWORD": "demo",
-                "XDG_STATE_HOME": str(self.folder),
-                **armed,
-                **(environ or {}),
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        ours = {"XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder)}
+        return await nursery.start(
+            *words, "--config", str(self.folder / "xinshi.toml"), "--json",
+            environ={**os.environ, **ours, **armed, **(environ or {})},
+        )  # fmt: skip
 
     @property
     def campaign(self) -> str:
@@ -116,7 +101,7 @@ class House:
 
     async def consume(
         self, *words: str, crash: str | None = None, environ: Mapping[str, str] | None = None
-    ) -> asyncio.subprocess.Process:
+    ) -> nursery.Started:
         """Begin to consume the queue."""
         return await self.start("consume", "notices", *words, crash=crash, environ=environ)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.simulator import Simulator, SimulatorSettings
+from tests import nursery
 from tests.laws.house import ended
 from tests.queues.brokers import BROKERS, Broker, missing, running
 from tests.queues.house import House, notices
@@ -80,7 +81,7 @@ async def run_case(
         return Ran(twice=told.twice, lost=told.lost, left=left, blows=blows, by_hand=house.by_hand, code=end.code)
 
 
-async def _some_progress(sim: Simulator, consumer: asyncio.subprocess.Process, chance: random.Random) -> None:
+async def _some_progress(sim: Simulator, consumer: nursery.Started, chance: random.Random) -> None:
     """Until a few more requests have come, or nothing more comes."""
     so_far = int(sim.truth(detail=False)["requests"])  # type: ignore[call-overload]
     arrived = asyncio.ensure_future(sim.wait_for_requests(so_far + chance.randrange(1, 8)))
