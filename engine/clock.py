@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,19 @@ def boot_id() -> str:
 def wall_time() -> datetime:
     """The time of the machine's clock, aware UTC. It may jump: somebody sets it."""
     return datetime.now(UTC) + _OFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """The clocks of one machine, by default those of this one."""
+
+    wall: Callable[[], datetime] = wall_time  # by which people live; it may jump
+    passing: Callable[[], float] = boottime  # seconds, those of a suspend too
+    monotonic: Callable[[], float] = time.monotonic  # seconds while the machine is awake
+
+    def steady(self) -> SteadyClock:
+        """A clock that shows what the wall shows now, and does not jump."""
+        return SteadyClock(wall=self.wall(), passing=self.passing)
 
 
 class SteadyClock:

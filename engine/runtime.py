@@ -6,12 +6,11 @@ with Engine.open(settings): plan -> publish -> run          preview: plan withou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
 from decimal import Decimal
 
-from engine.clock import SteadyClock, wall_time
+from engine.clock import Clocks, SteadyClock
 from engine.dispatch.finish import finish
 from engine.dispatch.pool import Pool, PoolEnd
 from engine.dispatch.timetable import Timetable
@@ -84,32 +83,34 @@ class Engine:
         journal: SqlJournal,
         clock: SteadyClock,
         outbox: Outbox,
-        wall: Callable[[], datetime] = wall_time,
+        clocks: Clocks,
     ) -> None:
         self.settings, self.gate, self.journal, self.clock = settings, gate, journal, clock
+        self._wall = clocks.wall
         self.herald = Herald(
             outbox, account=gate.account.name, low_balance=settings.notify.low_balance_points, clock=clock
         )
         self.account_key = gate.account.account_key
-        self._outfit = Outfit(settings, gate, journal, clock=clock, wall=wall, herald=self.herald)
+        self._outfit = Outfit(settings, gate, journal, clock=clock, clocks=clocks, herald=self.herald)
         self._polling = Polling(settings, gate, journal, clock=clock, on_read=self.herald.note_read)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, account_name: str, *, wall: Callable[[], datetime] = wall_time
+        cls, settings: Settings, account_name: str, *, clocks: Clocks | None = None
     ) -> AsyncIterator[Engine]:
         """Own the journal and the account. Raises SettingsError, JournalBusy, SchemaMismatch, JournalError."""
+        clocks = clocks or Clocks()
         async with AsyncExitStack() as stack:
             # The first in is the last out: people are told while nothing is held any more.
             outbox = await stack.enter_async_context(Outbox.open(channels_of(settings.notify)))
             gate = await stack.enter_async_context(Gate.open(settings, account_name))
             refuse_folder(settings.journal_path)
             stack.callback(_own_account(settings, gate.account.account_key).release)
-            clock = SteadyClock()
+            clock = clocks.steady()
             journal = await open_journal(settings.journal_path, clock=clock)
             stack.push_async_callback(journal.close)
-            engine = cls(settings, gate, journal, clock, outbox, wall)
+            engine = cls(settings, gate, journal, clock, outbox, clocks)
             await stack.enter_async_context(listening(settings.journal_path, engine.order))
             yield engine
 
@@ -143,7 +144,7 @@ class Engine:
             return record
         conduct = decided(wish, self.settings, record.conduct)
         if await self.journal.planned_kinds(record.campaign_id):
-            refuse_closed(conduct, self._outfit.wall())
+            refuse_closed(conduct, self._wall())
         await self.journal.set_conduct(record.campaign_id, conduct)
         if conduct.canary != record.conduct.canary:
             await self.journal.set_canary(record.campaign_id, None, passed=False)
@@ -180,7 +181,7 @@ class Engine:
         Raises SendRefused (login, no answer), BalanceTooLow, IntakeError, PlanError; then nothing of it stays.
         """
         into = None if order.add_to is None else await self.journal.find_campaign(name=order.add_to)
-        refuse_closed(decided(order.wish, self.settings, None if into is None else into.conduct), self._outfit.wall())
+        refuse_closed(decided(order.wish, self.settings, None if into is None else into.conduct), self._wall())
         try:
             balance = await self.gate.balance()
         except Refused as error:
@@ -281,7 +282,7 @@ class Engine:
             self.herald.consumed(balance, live)
             return Consumed(end=balance, counted=Counted(), campaigns=[])
         timetable, keep = (
-            Timetable(hours_of(order.conduct), self._outfit.wall),
+            Timetable(hours_of(order.conduct), self._wall),
             keep_points(order.conduct, self.settings),
         )
         if keep and balance.remaining is None:

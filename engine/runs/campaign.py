@@ -37,7 +37,7 @@ class CampaignRun:
         record = await self._record()  # somebody may have paused it a moment ago
         refuse_paused(record)
         await self._accept_canary(record)
-        timetable = Timetable(hours_of(record.conduct), self._outfit.wall)
+        timetable = Timetable(hours_of(record.conduct), self._outfit.clocks.wall)
         while True:
             record = await self._record()
             if record.stored_state is CampaignState.CANCELLED:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
-from engine.clock import SteadyClock, boottime
+from engine.clock import Clocks, SteadyClock
 from engine.dispatch.lane import Lane, Limits
 from engine.dispatch.pacing import GUARD_S, numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd, Settled, Supply, Terms
@@ -54,12 +53,12 @@ class Outfit:
         journal: SqlJournal,
         *,
         clock: SteadyClock,
-        wall: Callable[[], datetime],
+        clocks: Clocks,
         herald: Herald,
     ) -> None:
-        """`wall` is the clock by which people live: it may jump."""
+        """`clock` gives the times that are written down."""
         self.settings, self.gate, self.journal = settings, gate, journal
-        self.clock, self.wall, self.herald = clock, wall, herald
+        self.clock, self.clocks, self.herald = clock, clocks, herald
         self.account_key = gate.account.account_key
         self.steering = Steering(journal)
         self.barred: Barred | None = None  # of what is being sent
@@ -188,7 +187,7 @@ class Outfit:
             send=_Sender(self.gate.http),
             lane=lane,
             wall_clock=self.clock,
-            lease_clock=boottime,
+            lease_clock=self.clocks.passing,
             on_settled=note,
             opted_out=barred.among,
             avoided_sizes=lambda: settler.avoided_sizes,
@@ -211,7 +210,7 @@ class Outfit:
                     in_flight=pace.in_flight,
                 ),
                 window_s=window_s,
-                clock=time.monotonic,
+                clock=self.clocks.monotonic,
                 retry=self.gate.retry,
                 earlier=[((now - at).total_seconds(), numbers) for at, numbers in recent],
             )

@@ -40,8 +40,16 @@ class Simulator:
     With a state file, start() reads what happened before and goes on from there, in this or in another process.
     """
 
-    def __init__(self, settings: SimulatorSettings | None = None) -> None:
-        self._gateway = Gateway(settings or SimulatorSettings(), wall=time.time, monotonic=time.monotonic)
+    def __init__(
+        self,
+        settings: SimulatorSettings | None = None,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """The clocks, in seconds, are this machine's, or a test's."""
+        self._wall, self._monotonic = wall, monotonic
+        self._gateway = Gateway(settings or SimulatorSettings(), wall=wall, monotonic=monotonic)
         self._state: StateFile | None = None
         self._stopping = asyncio.Event()
         self._waiters: list[_Waiter] = []
@@ -192,7 +200,7 @@ class Simulator:
         state = StateFile(self.settings.state)
         try:
             self._gateway = Gateway(
-                self.settings, wall=time.time, monotonic=time.monotonic, events=state.events(), log=state.append
+                self.settings, wall=self._wall, monotonic=self._monotonic, events=state.events(), log=state.append
             )
         except BaseException:
             state.close()

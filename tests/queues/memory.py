@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from engine.clock import wall_time
+from engine.clock import Clocks, wall_time
 from engine.errors import QueueError
 from engine.journal.port import Conduct
 from engine.live import Live, Stop
@@ -105,7 +105,9 @@ class Room:
         config = self.folder / "xinshi.toml"
         config.write_text(SETTINGS.format(url=self.sim.url, queue="memory://here/notices"), encoding="utf-8")
         environ = {"XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder), "HOME": str(self.folder)}
-        async with Engine.open(load_settings(config, overrides=keys, environ=environ), "default", wall=wall) as engine:
+        async with Engine.open(
+            load_settings(config, overrides=keys, environ=environ), "default", clocks=Clocks(wall=wall)
+        ) as engine:
             yield engine
 
     async def consume(self, *, once: bool = True, outcomes: str = "", **keys: object) -> Consumed:
