@@ -22,6 +22,7 @@ GROUPS = {
     "engine.first_errors": "vocabulary",
     "engine.lines": "vocabulary",
     "engine.language": "vocabulary",
+    "engine.moments": "vocabulary",
     "engine.clock": "vocabulary",
     "engine.crashing": "vocabulary",
     "engine.events": "vocabulary",

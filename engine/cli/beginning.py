@@ -8,8 +8,10 @@ from pathlib import Path
 
 from engine.cli import out
 from engine.cli.words import Common, Order
+from engine.dispatch.hours import zone_of
 from engine.errors import SettingsError
 from engine.language import _
+from engine.moments import tell_times_in
 from engine.settings import Settings, load_settings
 from engine.telemetry import LogFile, configure_logging
 
@@ -28,6 +30,7 @@ def read_settings(common: Common, order: Order | None = None, *, warns: bool = F
     if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
         load_settings(common.config, overrides={}).for_account(common.account)
     settings = load_settings(common.config, overrides=overrides)
+    tell_times_in(zone_of(settings.hours.timezone))
     _log_to_file(settings, common)
     for warning in settings.warnings if order is not None or warns else ():
         out.tell(common, _("Note: {warning}\n").format(warning=warning))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings, same_journal
 from engine.cli.exits import AGAIN, INTERNAL, OK
+from engine.cli.traces import number_json, number_page
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.language import _
@@ -21,7 +22,7 @@ from engine.runs.auditing import audit_campaign
 from engine.runs.beside import order_owner
 from engine.runs.looking import standing
 from engine.runs.looking import status as look
-from engine.runs.looking import why as trace
+from engine.runs.looking import why as look_for
 
 
 def status(campaign: str | None, common: Common) -> int:
@@ -84,11 +85,12 @@ def why(number: str, common: Common) -> int:
     settings = read_settings(common)
 
     async def main() -> int:
-        traces = await trace(settings, number)
+        found = await look_for(settings, number)
+        names = {account.account_key: account.name for account in settings.accounts.values()}
         if common.json:
-            out.data([pages.trace_json(each) for each in traces])
+            out.data(number_json(found, names))
         else:
-            out.page(pages.traces_page(number, traces, with_texts=common.verbose > 0))
+            out.page(number_page(found, names, with_texts=common.verbose > 0))
         return OK
 
     return run_in_loop(main())

@@ -28,7 +28,7 @@ from engine.reasons import BECAUSE
 from engine.terms import word_of
 
 if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
-    from engine.journal.port import AttemptRow, ToldReport, Trace
+    from engine.journal.port import AttemptRow
     from engine.ledger.audit import Finding
     from engine.ledger.reckoning import Reckoning
     from engine.orders.pipeline import Listing
@@ -164,13 +164,13 @@ def _segments_words(plan: Plan) -> str:
         )
     spread = plan.tally.spread
     shares = [
-        f"{_parts(segments)}: {_share(spread[segments], plan.tally.recipients)}"
+        f"{parts_words(segments)}: {_share(spread[segments], plan.tally.recipients)}"
         for segments in sorted(spread)[:_SPREAD_SHOWN]
     ]
     return _(", ").join([*shares, *(["…"] if len(spread) > _SPREAD_SHOWN else [])])
 
 
-def _parts(count: int) -> str:
+def parts_words(count: int) -> str:
     """How many parts a text has."""
     return _n("{count} part", "{count} parts", count).format(count=count)
 
@@ -873,132 +873,6 @@ def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
             _("read at {at}").format(at=_when(step.at)),
         )
         before = step
-
-
-# ── a number ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def traces_page(number: str, traces: Sequence[Trace], *, with_texts: bool = False) -> str:
-    """What happened to a number, campaign by campaign; `with_texts`: and what it is told."""
-    if not traces:
-        return _("{number} is in no campaign of this journal.\n").format(number=number)
-    return "".join(f"\n{grid(_trace_lines(trace, with_texts))}" for trace in traces)
-
-
-def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
-    yield _("campaign"), trace.campaign, ""
-    yield _("state"), word_of(trace.state), ""
-    if trace.exclusion is not None:
-        yield _("left out"), trace.exclusion, ""
-    if trace.notice is None:
-        yield _("list"), _("{file}, line {line}").format(file=trace.file, line=trace.line), ""
-    else:
-        yield _("queue"), trace.file, ""
-        yield _("message"), trace.notice, ""
-    if trace.batch is not None:
-        yield (
-            _("batch"),
-            f"{trace.batch}" if trace.attempts else _("{batch}, not sent yet").format(batch=trace.batch),
-            "",
-        )
-    if trace.message is not None and trace.message.content:
-        parts = _parts(trace.message.segments)
-        told_words = _("{units} characters, {parts}").format(units=trace.message.units, parts=parts)
-        yield (
-            _("text"),
-            trace.message.content if with_texts else _("{told_words} (-v shows it)").format(told_words=told_words),
-            "",
-        )
-    told = {report.task_id: report for report in trace.reports}
-    for attempt in trace.attempts:
-        without = _(", without this number") if attempt.number in trace.omitted_from else ""
-        yield (
-            _("attempt {number}").format(number=attempt.number),
-            f"{_when(attempt.started_at)}: {_attempt_words(attempt)}{without}",
-            "",
-        )
-        if attempt.evidence:
-            by = (
-                _(", by {settled_by}").format(settled_by=word_of(attempt.settled_by.value))
-                if attempt.settled_by
-                else ""
-            )
-            at = _(" at {settled_at}").format(settled_at=_when(attempt.settled_at)) if attempt.settled_at else ""
-            yield "  " + _("settled"), f"{attempt.evidence}{by}{at}", ""
-        if attempt.waits_for:
-            yield "  " + _("waits for"), attempt.waits_for, ""
-        if attempt.task_id:
-            yield "  " + _("task id"), attempt.task_id, ""
-            yield "  " + _("report"), _report_words(told.get(attempt.task_id)), ""
-
-
-def _attempt_words(attempt: AttemptRow) -> str:
-    outcome = _("no outcome yet") if attempt.outcome is None else word_of(attempt.outcome.value)
-    return _("{state}: {why}").format(state=outcome, why=_(attempt.reason)) if attempt.reason else outcome
-
-
-def _report_words(told: ToldReport | None) -> str:
-    if told is None:
-        return _("none so far")
-    code = f" {told.error_code}" if told.error_code else ""
-    at = (
-        _(" at {received_at}").format(received_at=_when(told.received_at))
-        if told.received_at
-        else _(", without a time that can be read")
-    )
-    return _("{state}{at} (the gateway says 「{status}{code}」)").format(
-        state=word_of(told.state.value), at=at, status=told.status, code=code
-    )
-
-
-def trace_json(trace: Trace) -> dict[str, Any]:
-    """One campaign's knowledge of a number, for machines."""
-    told = {report.task_id: report for report in trace.reports}
-    last = next((attempt.task_id for attempt in reversed(trace.attempts) if attempt.task_id), None)
-    return {
-        "campaign": trace.campaign,
-        **_place_json(trace),
-        "state": trace.state,
-        "batch": trace.batch,
-        "attempts": [
-            {
-                "number": attempt.number,
-                "started": attempt.started_at.isoformat(),
-                "ended": _iso(attempt.finished_at),
-                "outcome": None if attempt.outcome is None else attempt.outcome.value,
-                "reason": attempt.reason,
-                "task_id": attempt.task_id,
-                "evidence": attempt.evidence or None,
-                "settled_by": None if attempt.settled_by is None else attempt.settled_by.value,
-                "settled_at": _iso(attempt.settled_at),
-                "waits_for": attempt.waits_for or None,
-                "carried": attempt.number not in trace.omitted_from,
-                "report": None if attempt.task_id is None else _report_json(told.get(attempt.task_id)),
-            }
-            for attempt in trace.attempts
-        ],
-        "task_id": last,
-        "report": None if last is None else _report_json(told.get(last)),
-        "exclusion": trace.exclusion,
-        "evidence": next((attempt.evidence for attempt in reversed(trace.attempts) if attempt.evidence), None),
-    }
-
-
-def _place_json(trace: Trace) -> dict[str, Any]:
-    if trace.notice is None:
-        return {"file": trace.file, "line": trace.line}
-    return {"queue": trace.file, "message": trace.notice}
-
-
-def _report_json(told: ToldReport | None) -> dict[str, Any] | None:
-    if told is None:
-        return None
-    return {
-        "state": told.state.value,
-        "status": told.status,
-        "error_code": told.error_code or None,
-        "received": _iso(told.received_at),
-    }
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from engine.errors import PlanError
 from engine.language import _
+from engine.moments import CHINA
 
-CHINA = timezone(timedelta(hours=8), "China")
 CHINA_NAMES = ("", "China", "Asia/Shanghai")
 _DAY = timedelta(days=1)
 _WEEK = range(-1, 9)  # yesterday's window may reach into today; a weekday comes again within eight days

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from engine.dispatch.hours import CHINA, Hours
+from engine.dispatch.hours import Hours
 from engine.language import _
+from engine.moments import CHINA
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 

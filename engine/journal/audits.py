@@ -19,6 +19,10 @@ from engine.journal.port import (
     AttemptRow,
     AuditView,
     BatchRow,
+    CampaignLists,
+    OptOut,
+    OptOutHistory,
+    OptOutSource,
     OptOutSpan,
     SettledBy,
     Spending,
@@ -98,17 +102,17 @@ class AuditLooks(ABC):
             )
 
     async def traces(self, mobile: str, raws: Sequence[str]) -> list[Trace]:
-        """Where one number stands in every campaign. `raws`: how it may be written in an excluded cell."""
+        """Where one number stands in every campaign, in order of time. `raws`: how it may be written in an excluded cell."""
         async with self._look() as connection:
             held = await connection.execute(
-                select(batch, campaign.c.name, campaign.c.account)
+                select(batch, campaign.c.name, campaign.c.account, campaign.c.created_at)
                 .join(campaign, campaign.c.id == batch.c.campaign_id)
                 .where(batch.c.mobiles.contains(mobile, autoescape=True), campaign.c.state != "planning")
                 .order_by(campaign.c.id, batch.c.seq)
             )
             found = _joined([await _trace(connection, row, mobile) for row in held.all()]) if mobile else []
             left_out = await connection.execute(
-                select(exclusion, campaign.c.name)
+                select(exclusion, campaign.c.name, campaign.c.created_at)
                 .join(campaign, campaign.c.id == exclusion.c.campaign_id)
                 .where(exclusion.c.raw.in_(raws), campaign.c.state != "planning")
                 .order_by(campaign.c.id, exclusion.c.line)
@@ -117,9 +121,38 @@ class AuditLooks(ABC):
                 file, line, came_with = await _place(connection, row.campaign_id, row.line)
                 why = f"{row.reason}: {_(row.detail)}"
                 found.append(
-                    Trace(campaign=row.name, file=file, line=line, notice=came_with, state="excluded", exclusion=why)
+                    Trace(
+                        campaign=row.name,
+                        at=row.created_at,
+                        file=file,
+                        line=line,
+                        notice=came_with,
+                        state="excluded",
+                        exclusion=why,
+                    )
                 )
-            return found
+            return sorted(found, key=lambda trace: trace.at)
+
+    async def opt_out_history(self, mobile: str) -> list[OptOutHistory]:
+        """When this number opted out, from whichever account, in order of time."""
+        query = select(opt_out).where(opt_out.c.mobile == mobile).order_by(opt_out.c.at, opt_out.c.seq)
+        async with self._look() as connection:
+            return [_history(row) for row in await connection.execute(query)]
+
+    async def campaign_lists(self) -> list[CampaignLists]:
+        """What every campaign was made from, oldest first."""
+        query = (
+            select(campaign.c.id, campaign.c.name, func.coalesce(queue.c.name, source.c.path).label("from_what"))
+            .outerjoin(source, source.c.campaign_id == campaign.c.id)
+            .outerjoin(queue, queue.c.id == campaign.c.queue_id)
+            .where(campaign.c.state != "planning")
+            .order_by(campaign.c.id, source.c.seq)
+        )
+        found: dict[str, list[str]] = {}
+        async with self._look() as connection:
+            for row in await connection.execute(query):
+                found.setdefault(row.name, []).extend([row.from_what] if row.from_what else [])
+        return [CampaignLists(campaign=name, lists=tuple(lists)) for name, lists in found.items()]
 
 
 def _joined(traces: list[Trace]) -> list[Trace]:
@@ -131,8 +164,10 @@ def _joined(traces: list[Trace]) -> list[Trace]:
         place = (trace.campaign, trace.file, trace.line)
         earlier = [part for part in parts if (part.campaign, part.file, part.line) == place]
         attempts = [*(attempt for part in earlier for attempt in part.attempts), *trace.attempts]
+        attempts.sort(key=lambda attempt: attempt.started_at)
         reports = [*(report for part in earlier for report in part.reports), *trace.reports]
-        found.append(replace(trace, attempts=attempts, reports=reports))
+        began = min([trace.at, *(part.at for part in earlier)])
+        found.append(replace(trace, at=began, attempts=attempts, reports=reports))
     return found
 
 
@@ -349,6 +384,7 @@ async def _trace(connection: AsyncConnection, row: Row[Any], mobile: str) -> Tra
     file, line, came_with = await _place(connection, row.campaign_id, unpack_lines(row.lines)[at])
     return Trace(
         campaign=row.name,
+        at=attempts[0].started_at if attempts else row.created_at,
         file=file,
         line=line,
         notice=came_with,
@@ -366,6 +402,21 @@ async def _message(connection: AsyncConnection, campaign_id: int, seq: int) -> M
     wanted = select(message).where(message.c.campaign_id == campaign_id, message.c.seq == seq)
     row = (await connection.execute(wanted)).one_or_none()
     return None if row is None else Message(content=row.content, units=row.units, segments=row.segments)
+
+
+def _history(row: Row[Any]) -> OptOutHistory:
+    return OptOutHistory(
+        opt_out=OptOut(
+            mobile=row.mobile,
+            at=row.at,
+            reason=row.reason,
+            source=OptOutSource(row.source),
+            everywhere=row.account == EVERY_ACCOUNT,
+        ),
+        account=None if row.account == EVERY_ACCOUNT else row.account,
+        removed_at=row.removed_at,
+        removed_because=row.removed_because,
+    )
 
 
 async def _opted_out(connection: AsyncConnection, account: str, mobile: str) -> str:

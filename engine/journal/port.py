@@ -298,9 +298,13 @@ class ToldReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """What the journal knows of one number in one campaign: where it stands, and what was done with it."""
+    """What the journal knows of one number in one campaign: where it stands, and what was done with it.
+
+    `at`: when something was first done with it, else when the campaign was planned.
+    """
 
     campaign: str
+    at: datetime
     file: str
     line: int
     state: str  # of its batch, or "excluded"
@@ -736,6 +740,24 @@ class OptOut:
     reason: str
     source: OptOutSource
     everywhere: bool = False  # from every account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOutHistory:
+    """An opt-out of one number, from one account (its key) or, with None, from every one; and its end, where it has one."""
+
+    opt_out: OptOut
+    account: str | None
+    removed_at: datetime | None
+    removed_because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignLists:
+    """A campaign and the lists it was planned from, or the queue it grows from."""
+
+    campaign: str
+    lists: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

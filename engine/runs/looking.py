@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from engine.errors import BadRecipient, JournalBusy, PlanError, SettingsError
 from engine.journal.lock import is_held
 from engine.journal.opening import read_journal
-from engine.journal.port import OptOut, Trace
+from engine.journal.port import CampaignLists, OptOut, OptOutHistory, Trace
 from engine.journal.store import Reader
 from engine.language import _
 from engine.ledger.points import add_up
@@ -17,6 +19,8 @@ from engine.ledger.summary import CampaignSummary, summarise
 from engine.numbers import normalise
 from engine.runs.control import Order, asked
 from engine.settings import Settings
+
+_CAMPAIGNS_NAMED = 8  # where a number is in none of them
 
 
 def overdue_before(settings: Settings) -> datetime:
@@ -72,22 +76,69 @@ async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:
         await journal.close()
 
 
-async def why(settings: Settings, number: str) -> list[Trace]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfNumber:
+    """What a journal knows of one number. `mobile` None: what was asked for is none, because of the `problem`.
+
+    `traces` and `opt_outs` are in order of time. `lists`: what was looked at.
+    """
+
+    number: str
+    mobile: str | None
+    problem: str
+    traces: list[Trace]
+    opt_outs: list[OptOutHistory]
+    lists: list[CampaignLists]
+
+
+async def why(settings: Settings, number: str) -> OfNumber:
     """What the journal knows of one number, campaign by campaign; of a cell that is none, where it was left out.
 
     Raises BadRecipient when it is no number and no such cell was left out, JournalError.
     """
     journal = await read_journal(settings.journal_path)
     try:
-        try:
-            mobile = normalise(number)
-        except BadRecipient:
-            if left_out := await journal.traces("", [number]):
-                return left_out
-            raise
-        return await journal.traces(mobile, _spellings(number, mobile))
+        mobile, problem = _read(number)
+        traces = await journal.traces(mobile or "", [number] if mobile is None else _spellings(number, mobile))
+        lists = await journal.campaign_lists()
+        if mobile is None and not traces:
+            raise BadRecipient(
+                _(
+                    "{number!r} is no mobile number: {problem}. Nor is it a cell that was left out of a list here; "
+                    "looked at: {lists}"
+                ).format(number=number, problem=problem, lists=listed(lists))
+            )
+        return OfNumber(
+            number=number,
+            mobile=mobile,
+            problem=problem,
+            traces=traces,
+            opt_outs=[] if mobile is None else await journal.opt_out_history(mobile),
+            lists=lists,
+        )
     finally:
         await journal.close()
+
+
+def listed(lists: Sequence[CampaignLists]) -> str:
+    """Campaigns with their lists, the latest ones by name."""
+    if not lists:
+        return _("no campaign: this journal has none yet")
+    shown = [
+        f"{each.campaign} ({', '.join(Path(path).name for path in each.lists)})" if each.lists else each.campaign
+        for each in reversed(lists[-_CAMPAIGNS_NAMED:])
+    ]
+    if more := len(lists) - len(shown):
+        shown.append(_("and {more:,} earlier campaigns").format(more=more))
+    return _("; ").join(shown)
+
+
+def _read(number: str) -> tuple[str | None, str]:
+    """The mobile, or why it is none."""
+    try:
+        return normalise(number), ""
+    except BadRecipient as error:
+        return None, str(error)
 
 
 def _spellings(number: str, mobile: str) -> list[str]:

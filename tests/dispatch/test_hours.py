@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatch.hours import CHINA, Hours, Window, read_moment, read_windows, zone_of
+from engine.dispatch.hours import Hours, Window, read_moment, read_windows, zone_of
 from engine.errors import PlanError
+from engine.moments import CHINA
 
 
 def china(text: str) -> datetime:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dispatch.hours import CHINA, Hours, read_windows
+from engine.dispatch.hours import Hours, read_windows
 from engine.dispatch.timetable import Timetable, ends_words, moment_words
+from engine.moments import CHINA
 
 DAY = Hours(windows=read_windows(["Mon-Fri 08:30-12:00,13:30-20:00"]))
 MONDAY = datetime(2026, 11, 23, tzinfo=CHINA).astimezone(UTC)

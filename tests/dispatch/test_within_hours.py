@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.dispatch.hours import CHINA, Hours, read_windows
+from engine.dispatch.hours import Hours, read_windows
 from engine.dispatch.pacing import Pace
 from engine.dispatch.pool import Pool, PoolEnd
 from engine.dispatch.timetable import Timetable
 from engine.journal.store import SqlJournal
 from engine.ledger.floor import Floor
 from engine.model import Claim, Message, Outcome, PauseReason
+from engine.moments import CHINA
 from engine.runs.bounds import Bounds
 from tests.dispatch import virtual
 from tests.dispatch.house import Gateway, Run, accepted

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from engine.clock import boottime
-from engine.dispatch.hours import CHINA
 from engine.errors import QueueError
 from engine.journal.port import Conduct, OptOut, OptOutSource
 from engine.model import CampaignState, PauseReason
+from engine.moments import CHINA
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
 from engine.runs import looking
