@@ -15,6 +15,7 @@ from engine.intake import Seen, inspect, read
 from engine.journal.port import OptOut, OptOutSource
 from engine.language import _
 from engine.loop import run_in_loop
+from engine.moments import when, zone_words
 from engine.numbers import normalise
 from engine.results.landing import landing
 from engine.results.writers import Form, writing
@@ -104,11 +105,9 @@ def listing(common: Common) -> int:
         if common.json:
             out.data([_opt_out_json(each) for each in found])
         else:
-            rows = [
-                (each.mobile, f"{each.at.astimezone():%Y-%m-%d %H:%M:%S}", each.source.value, _scope(each), each.reason)
-                for each in found
-            ]
-            out.page(pages.columns(rows) if rows else _("Nobody has opted out.\n"))
+            heads = (_("number"), _("since, {zone}").format(zone=zone_words()), _("source"), _("scope"), _("reason"))
+            rows = [(each.mobile, when(each.at), each.source.value, _scope(each), each.reason) for each in found]
+            out.page(pages.columns([heads, *rows]) if rows else _("Nobody has opted out.\n"))
         return OK
 
     return run_in_loop(main())
@@ -120,7 +119,7 @@ def export(file: Path, common: Common) -> int:
 
     async def main() -> int:
         found = await opted_out(settings, common.account)
-        rows = [(each.mobile, each.at.isoformat(), each.source.value, each.reason, _scope(each)) for each in found]
+        rows = [(each.mobile, when(each.at), each.source.value, each.reason, _scope(each)) for each in found]
         names = ("number", "at", "source", "reason", "scope")
         with landing(file) as target, writing(Form.CSV, target, names, frozenset()) as write:
             write(rows)

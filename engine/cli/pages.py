@@ -22,6 +22,7 @@ from engine.language import N_, _, _n
 from engine.ledger.summary import CampaignSummary, number
 from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
+from engine.moments import local, when, with_local_times, zone_words
 from engine.orders.conduct import hours_of
 from engine.planning.wording import SameText
 from engine.reasons import BECAUSE
@@ -103,6 +104,11 @@ def grid(lines: Iterable[Line]) -> str:
         text = value if isinstance(value, str) else f"{_figure(value):>{digits}}  {meaning}"
         rows.append(f"{label}{' ' * (labels - _cells(label))}  {text.replace(chr(10), margin)}".rstrip() + "\n")
     return "".join(rows)
+
+
+def times_line() -> Line:
+    """The zone of the times of a page: once on each that shows some."""
+    return _("times in"), zone_words(), ""
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -477,6 +483,8 @@ def summary_page(
     ]
     if journal is not None:
         lines.append((_("journal"), str(journal), ""))
+    if summary.intervals:
+        lines.append(times_line())
     hint = _next_step(summary, words)
     return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
 
@@ -514,12 +522,14 @@ def campaigns_page(
     if not campaigns:
         return _("No campaigns yet in {journal}. `xinshi send FILE --text …` makes one.\n").format(journal=journal)
     names = accounts or {}
-    rows = [[_("campaign"), _("account"), _("made"), _("accepted"), _("of"), _("state")]]
+    rows = [
+        [_("campaign"), _("account"), _("made, {zone}").format(zone=zone_words()), _("accepted"), _("of"), _("state")]
+    ]
     rows += [
         [
             each.campaign,
             names.get(each.account, "?"),
-            _when(each.created_at),
+            when(each.created_at),
             f"{each.recipients['accepted']:,}",
             f"{sum(each.recipients.values()):,}",
             headline(each),
@@ -542,7 +552,7 @@ def _forgotten_lines(summary: CampaignSummary) -> Iterable[Line]:
     if summary.forgotten_at is not None:
         yield (
             _("forgotten"),
-            _("numbers and texts, on {forgotten_at:%Y-%m-%d}").format(forgotten_at=summary.forgotten_at),
+            _("numbers and texts, on {forgotten_at:%Y-%m-%d}").format(forgotten_at=local(summary.forgotten_at)),
             "",
         )
 
@@ -636,7 +646,7 @@ def _unexplained_line(summary: CampaignSummary) -> Line:
     several = len(summary.intervals) > 1
     where = _("; ").join(
         (f"{_points(each.unexplained)} " if several else "")
-        + _("between {begin} and {end}").format(begin=_when(each.begin), end=_when(each.end))
+        + _("between {begin} and {end}").format(begin=when(each.begin), end=when(each.end))
         for each in summary.intervals
     )
     why = _("; batches in doubt may be the cause") if summary.recipients["in_doubt"] else ""
@@ -756,10 +766,6 @@ def _points(points: Decimal | None) -> str:
     return "?" if points is None else f"{points:,f}"
 
 
-def _when(at: datetime) -> str:
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
 def _duration(seconds: float) -> str:
     if seconds < 90:
         return _("{seconds} s").format(seconds=max(1, round(seconds)))
@@ -802,7 +808,8 @@ def audit_page(found: Audited) -> str:
             "",
         ),
         *_doubt_lines(found.doubts),
-        *((_("look at"), flag.words, "") for flag in found.flags),
+        *((_("look at"), with_local_times(flag.words), "") for flag in found.flags),
+        times_line(),
     ]
     page = f"\n{grid(lines)}"
     if found.reckoning.steps:
@@ -810,8 +817,8 @@ def audit_page(found: Audited) -> str:
             reckoning=grid(_reckoning_lines(found.reckoning))
         )
     if found.drawing:
-        page += _("\nThe balance, from answer to answer (times in UTC):\n") + "".join(
-            f"{line}\n" for line in found.drawing
+        page += _("\nThe balance, from answer to answer:\n") + "".join(
+            f"{with_local_times(line)}\n" for line in found.drawing
         )
     return page
 
@@ -833,7 +840,7 @@ def audit_json(found: Audited) -> dict[str, Any]:
 
 
 def _law_words(finding: Finding) -> str:
-    return (_("holds   ") if finding.holds else _("BROKEN  ")) + finding.detail
+    return (_("holds   ") if finding.holds else _("BROKEN  ")) + with_local_times(finding.detail)
 
 
 def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
@@ -842,7 +849,7 @@ def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
         yield (
             _("in doubt"),
             _("batch {seq}, {size:,} recipients: {reason}\n{why}").format(
-                seq=row.seq, size=row.size, reason=_(row.reason), why=why
+                seq=row.seq, size=row.size, reason=_(row.reason), why=with_local_times(why)
             ),
             "",
         )
@@ -853,7 +860,7 @@ def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
 def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
     """Opening, what was charged and bought, what does not add up with its interval, and so on to the closing."""
     opening, *later = reckoning.steps
-    yield _("opening"), opening.remaining, _("read at {at}").format(at=_when(opening.at))
+    yield _("opening"), opening.remaining, _("read at {at}").format(at=when(opening.at))
     before = opening
     for step in later:
         if step.charges:
@@ -865,12 +872,12 @@ def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:
         if step.topped_up:
             yield "  " + _("topped up"), step.topped_up, ""
         if step.missing:
-            span = _("between {begin} and {end}").format(begin=_when(before.at), end=_when(step.at))
+            span = _("between {begin} and {end}").format(begin=when(before.at), end=when(step.at))
             yield "  " + _("unexplained"), -step.missing, f"{span}: {step.because}"
         yield (
             _("closing") if step is later[-1] else _("reading"),
             step.remaining,
-            _("read at {at}").format(at=_when(step.at)),
+            _("read at {at}").format(at=when(step.at)),
         )
         before = step
 

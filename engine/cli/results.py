@@ -23,6 +23,7 @@ from engine.journal.port import OptOutSource
 from engine.language import _
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
+from engine.moments import local, zone_told, zone_words
 from engine.results.backup import back_up
 from engine.results.dead import Dead, dead_numbers
 from engine.results.export import Exported
@@ -50,7 +51,13 @@ def export(
     gc.set_threshold(50_000, 20, 100)
     with _ended_by_sigterm(), _until_nobody_reads():
         found = written(
-            settings.journal_path, campaign, output, form=form_of(form, output), states=states, columns=wanted
+            settings.journal_path,
+            campaign,
+            output,
+            form=form_of(form, output),
+            states=states,
+            columns=wanted,
+            zone=zone_told(),
         )
         for label, problem in found.lacking:
             out.tell(
@@ -105,11 +112,11 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
     if summary.forgotten_at is not None and by is not None:
         raise PlanError(
             _("--by {by}: the rows of {campaign} were forgotten on {forgotten_at:%Y-%m-%d}").format(
-                by=by, campaign=campaign, forgotten_at=summary.forgotten_at
+                by=by, campaign=campaign, forgotten_at=local(summary.forgotten_at)
             )
         )
     with _ended_by_sigterm():
-        found = findings(settings.journal_path, campaign, by=by)
+        found = findings(settings.journal_path, campaign, by=by, zone=zone_told())
         account = settings.account_of(summary.account)
         if html is None:
             out.page(_report_text(summary, found, account))
@@ -185,7 +192,9 @@ def _values(found: Findings) -> list[Sequence[str]]:
 
 def _spans(spans: Sequence[Span]) -> list[Sequence[str]]:
     top = max(span.delivered + span.undelivered for span in spans) or 1
-    rows: list[Sequence[str]] = [(_("time (China)"), _("submitted"), _("delivered"), _("undelivered"), _("reports"))]
+    rows: list[Sequence[str]] = [
+        (_("time, {zone}").format(zone=zone_words()), _("submitted"), _("delivered"), _("undelivered"), _("reports"))
+    ]
     for span in spans:
         bar = "█" * round(30 * span.delivered / top) + "░" * round(30 * span.undelivered / top)
         counts = (span.submitted, span.delivered, span.undelivered)
@@ -241,14 +250,14 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
 def _forgotten_page(found: Forgotten, before: datetime, *, done: bool) -> str:
     people = sum(each.recipients for each in found.campaigns)
     lines: list[pages.Line] = [
-        (_("older than"), f"{before.astimezone():%Y-%m-%d %H:%M}", ""),
+        (_("older than"), f"{local(before):%Y-%m-%d %H:%M}", ""),
         (
             _("forgotten") if done else _("to forget"),
             len(found.campaigns),
             _("campaigns with {people:,} recipients").format(people=people),
         ),
         *(
-            (f"  {each.name}", each.recipients, _("ended {at:%Y-%m-%d}").format(at=each.at.astimezone()))
+            (f"  {each.name}", each.recipients, _("ended {at:%Y-%m-%d}").format(at=local(each.at)))
             for each in found.campaigns
         ),
         *(
@@ -268,6 +277,7 @@ def _forgotten_page(found: Forgotten, before: datetime, *, done: bool) -> str:
             )
             for copy in found.copies
         ),
+        pages.times_line(),
     ]
     return pages.grid(lines)
 

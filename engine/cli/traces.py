@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.pages import Line, grid, parts_words
+from engine.cli.pages import Line, grid, parts_words, times_line
 from engine.language import _
-from engine.moments import when, zone_words
+from engine.moments import when, with_local_times
 from engine.runs.looking import listed
 from engine.terms import word_of
 
@@ -46,7 +46,7 @@ def _number_lines(found: OfNumber, accounts: Mapping[str, str]) -> Iterator[Line
         yield _("campaigns"), _("in none of this journal"), ""
         yield _("looked at"), listed(found.lists), ""
     if found.traces or found.opt_outs:
-        yield _("times in"), zone_words(), ""
+        yield times_line()
 
 
 def _opt_out_lines(opt_outs: Iterable[OptOutHistory], accounts: Mapping[str, str]) -> Iterator[Line]:
@@ -92,7 +92,7 @@ def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
     yield _("campaign"), trace.campaign, ""
     yield _("state"), word_of(trace.state), ""
     if trace.exclusion is not None:
-        yield _("left out"), trace.exclusion, ""
+        yield _("left out"), with_local_times(trace.exclusion), ""
     if trace.notice is None:
         yield _("list"), _("{file}, line {line}").format(file=trace.file, line=trace.line), ""
     else:
@@ -127,9 +127,9 @@ def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
                 else ""
             )
             at = _(" at {settled_at}").format(settled_at=when(attempt.settled_at)) if attempt.settled_at else ""
-            yield "  " + _("settled"), f"{attempt.evidence}{by}{at}", ""
+            yield "  " + _("settled"), f"{with_local_times(attempt.evidence)}{by}{at}", ""
         if attempt.waits_for:
-            yield "  " + _("waits for"), attempt.waits_for, ""
+            yield "  " + _("waits for"), with_local_times(attempt.waits_for), ""
         if attempt.task_id:
             yield "  " + _("task id"), attempt.task_id, ""
             yield "  " + _("report"), _report_words(told.get(attempt.task_id)), ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from statistics import fmean, stdev
 
 from engine.language import _
+from engine.moments import zone_beside, zone_told
 
 FIRST_S = 0.25
 MOST_STRETCHES = 64
@@ -72,18 +73,21 @@ class Forecast:
 
 
 def in_words(ends: Ends, clock_s: float) -> str:
-    """ "ends 19:42 (19:38–19:55)", in the time of this machine; `clock_s` is the time now, in seconds since 1970."""
+    """ "ends 19:42 (19:38–19:55)", in the zone that people read times in; `clock_s` is the time now, in seconds since 1970."""
+
+    now = datetime.fromtimestamp(clock_s, zone_told())
 
     def at(seconds: float) -> str:
         if seconds > 20 * 86_400:
             return _("later")
-        then, now = datetime.fromtimestamp(clock_s + seconds), datetime.fromtimestamp(clock_s)  # noqa: DTZ006  for people
+        then = datetime.fromtimestamp(clock_s + seconds, zone_told())
         form = "%H:%M:%S" if ends.in_s < 600 else "%H:%M"
         return then.strftime(form if then.date() == now.date() else _("%d %b {time}").format(time=form))
 
     middle, early, late = at(ends.in_s), at(ends.earliest_s), at(ends.latest_s)
-    return (
+    words = (
         _("ends {middle}").format(middle=middle)
         if early == late
         else _("ends {middle} ({early}–{late})").format(middle=middle, early=early, late=late)
     )
+    return words + zone_beside(now)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from engine.dispatch.hours import Hours
 from engine.language import _
-from engine.moments import CHINA
+from engine.moments import zone_beside
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -81,9 +81,7 @@ def moment_words(at: datetime, now: datetime, zone: tzinfo) -> str:
         words = _("{time} tomorrow").format(time=then.strftime(form))
     else:
         words = then.strftime(_("%a %d %b {time}").format(time=form))
-    if then.utcoffset() == at.astimezone().utcoffset():
-        return words
-    return f"{words} {_('China time') if zone is CHINA else then.tzname()}"
+    return words + zone_beside(at, zone)
 
 
 def ends_words(hours: Hours, now: datetime, work_s: float, *, gone: float = 0.0) -> str:

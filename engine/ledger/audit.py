@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise, product
@@ -19,6 +18,7 @@ from engine.ledger.evidence import amount
 from engine.ledger.reckoning import Reckoning, Unexplained
 from engine.lines import named_line, untagged
 from engine.model import BatchState, OutcomeKind, RefusalKind
+from engine.moments import when
 from engine.terms import word_of
 
 _SHOWN = 3  # examples of what is wrong
@@ -536,8 +536,3 @@ def _by_batch(view: AuditView) -> dict[int, list[AttemptRow]]:
     for attempt in view.attempts:
         found[attempt.seq].append(attempt)
     return found
-
-
-def when(at: datetime) -> str:
-    """A time for people, where they are."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -40,6 +40,7 @@ from engine.ledger.points import ZERO
 from engine.ledger.price import KEPT, ratio_of
 from engine.live import Live
 from engine.model import Balance, CampaignState, Message
+from engine.moments import local
 from engine.orders.conduct import Wish, decided, keep_points, signed
 from engine.orders.keywords import Checked, Explained, check_wording, explain
 from engine.orders.pipeline import Count, Cut, Listing, Pipeline
@@ -378,7 +379,7 @@ async def addition(journal: Reader | None, name: str, gate: Gate) -> Addition:
     if record.forgotten_at is not None:
         raise PlanError(
             _("the numbers and the text of {name!r} were forgotten on {at:%Y-%m-%d}").format(
-                name=name, at=record.forgotten_at
+                name=name, at=local(record.forgotten_at)
             )
         )
     if record.stored_state is CampaignState.CANCELLED:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
 from engine.errors import PlanError
 from engine.intake.kept import kept_folder
 from engine.journal.results import Known, looking
 from engine.language import _
+from engine.moments import CHINA, local
 from engine.results.columns import Table, table_of, wanted_states
 from engine.results.landing import STANDARD_OUTPUT, landing
 from engine.results.original import file_of, originals
-from engine.results.rows import Joined, joined
+from engine.results.rows import Joined, joined, times_in
 from engine.results.writers import Form, writing
 
 
@@ -39,10 +41,11 @@ def export(
     form: Form = Form.CSV,
     states: str | None = None,
     columns: Sequence[str] | None = None,
+    zone: tzinfo = CHINA,
 ) -> Exported:
     """Write a campaign's rows with their results to `target` (- is standard output). All of one moment, in bounded memory.
 
-    `states`: only these, as in `xinshi export --state`. Raises JournalError, SchemaMismatch, PlanError, IntakeError.
+    `states`: only these, as in `xinshi export --state`; `zone`: of the times, which CSV has without their offset. Raises JournalError, SchemaMismatch, PlanError, IntakeError.
     """
     wanted = wanted_states(states)
     with looking(journal, campaign) as look, originals(look.known.sources, kept_folder(journal)) as lists:
@@ -50,7 +53,7 @@ def export(
         table = table_of(lists, columns, queue=look.known.queue)
         tally = _Tally()
         with landing(target) as file, writing(form, file, table.names, table.plain) as write:
-            for rows in joined(look, lists):
+            for rows in joined(look, lists, times_in(zone, plain=form is Form.CSV)):
                 tally.count(rows)
                 lines = _lines(rows, table, wanted)
                 tally.lines += len(lines)
@@ -92,7 +95,7 @@ def _refuse(known: Known, target: Path, journal: Path) -> None:
         raise PlanError(
             _(
                 "the numbers and texts of {name} were forgotten on {at:%Y-%m-%d}; its counts are there: xinshi status {name}"
-            ).format(name=known.name, at=known.forgotten_at)
+            ).format(name=known.name, at=local(known.forgotten_at))
         )
     if target == STANDARD_OUTPUT or not target.exists():
         return

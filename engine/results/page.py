@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from decimal import Decimal
 from html import escape
 from itertools import accumulate
 
 from engine.language import N_, Language, _, spoken
 from engine.ledger.summary import CampaignSummary
+from engine.moments import local, zone_words
 from engine.results.report import Findings, Span, over_time
 from engine.telemetry import mask
 
-_CHINA = timezone(timedelta(hours=8))
 _SHOWN_REASONS = 20
 _LANGUAGE_TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
@@ -76,7 +76,7 @@ def _head(summary: CampaignSummary, found: Findings, words: Words, at: datetime)
         *account,
         _("made {time}").format(time=_when(summary.created_at)),
         _("this page {time}").format(time=_when(at)),
-        _("times in China time"),
+        _("times in {zone}").format(zone=_text(zone_words())),
     ]
     return (
         f'<header>\n<p class="eyebrow">{_("campaign report")}</p>\n<h1>{_text(summary.campaign)}</h1>\n'
@@ -383,7 +383,7 @@ def _part(count: int, whole: int) -> str:
 
 
 def _when(at: datetime) -> str:
-    return f"{at.astimezone(_CHINA):%Y-%m-%d %H:%M}"
+    return f"{local(at):%Y-%m-%d %H:%M}"
 
 
 _STYLE = """

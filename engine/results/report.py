@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 from engine.errors import PlanError
 from engine.intake.kept import kept_folder
 from engine.journal.results import Known, looking
 from engine.language import N_, _
+from engine.moments import CHINA
 from engine.results.columns import heads_of
 from engine.results.original import originals
-from engine.results.rows import Joined, joined, meaning
+from engine.results.rows import Joined, joined, meaning, times_in
 from engine.telemetry import mask
 
 MOST_VALUES = 30
@@ -57,7 +58,7 @@ class Reason:
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What one pass over the results found. Minutes are ISO 8601 in China time, to the minute."""
+    """What one pass over the results found. Minutes are ISO 8601 in the zone asked for, without offset."""
 
     known: Known
     column: str | None
@@ -88,8 +89,8 @@ class Findings:
         return [(_(value) if value in (OTHERS, BLANK) else value, tally) for value, tally in shown]
 
 
-def findings(journal: Path, campaign: str, *, by: str | None = None) -> Findings:
-    """Read every result of a campaign once. `by`: a column of its list. Raises JournalError, SchemaMismatch, PlanError."""
+def findings(journal: Path, campaign: str, *, by: str | None = None, zone: tzinfo = CHINA) -> Findings:
+    """Read every result of a campaign once. `by`: a column of its list; `zone`: of the times. Raises JournalError, SchemaMismatch, PlanError."""
     with looking(journal, campaign) as look:
         found = Findings(known=look.known, column=by)
         sources = look.known.sources if by is not None else []
@@ -99,7 +100,7 @@ def findings(journal: Path, campaign: str, *, by: str | None = None) -> Findings
                 raise PlanError(_no_such(by, [each.problem for each in lists if each.problem], heads.names))
             at = heads.names.index(by) if by is not None else 0
             places = [place[at] for place in heads.places]
-            for rows in joined(look, lists):
+            for rows in joined(look, lists, times_in(zone)):
                 _count(found, rows)
                 if by is not None:
                     _by_column(found, rows, places)
@@ -155,7 +156,7 @@ _STEPS_MIN = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of time of the chart: from `begin` (China time), `minutes` long."""
+    """A stretch of time of the chart: from `begin` (in the zone of the findings), `minutes` long."""
 
     begin: datetime
     minutes: int
@@ -180,7 +181,7 @@ def over_time(found: Findings, *, most: int = 48) -> list[Span]:
     counted = [_in_steps(each, origin, step) for each in (found.submitted, found.delivered, found.undelivered)]
     return [
         Span(
-            begin=datetime.fromtimestamp(origin.timestamp() + at * step * 60, tz=origin.tzinfo),
+            begin=origin + timedelta(minutes=at * step),
             minutes=step,
             submitted=counted[0][at],
             delivered=counted[1][at],
@@ -199,4 +200,4 @@ def _in_steps(counts: Counter[str], origin: datetime, step: int) -> Counter[int]
 
 
 def _parsed(minute: str) -> datetime:
-    return datetime.fromisoformat(f"{minute}:00+08:00")
+    return datetime.fromisoformat(minute)

@@ -6,8 +6,8 @@ that is a batch at a time, with many texts one for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import repeat
 from operator import itemgetter
@@ -22,7 +22,6 @@ from engine.lines import tagged, untagged
 from engine.model import BatchState, Exclusion
 from engine.results.original import Original
 
-_CHINA = timezone(timedelta(hours=8))
 _AT_ONCE = 4_000  # results given out together where no list is read
 _SKEW_US = CLOCK_SKEW // timedelta(microseconds=1)  # the gateway's clock may be behind, and tells whole seconds
 _LAST_LINE = (1 << 32) - 1
@@ -54,11 +53,15 @@ _MEANINGS = {
 """Of a few codes that mean the same at most gateways. Each vendor has its own; the code itself is always shown."""
 
 
+Written = Callable[[str], str]
+"""A time as it is to be read, of its seconds since 1970 UTC; "" of ""."""
+
+
 class Result(NamedTuple):
     """What became of one row, or of one number of it. All text but `line`, so that it can be written as it is.
 
     `line` is tagged with its list (engine/lines.py), 0 where the recipient comes from a queue. `cell` is the number cell of an
-    excluded row, "" of a recipient. Times are ISO 8601 in China time. From `state` to `reply` it is what an export usually shows.
+    excluded row, "" of a recipient. Times are `Written`. From `state` to `reply` it is what an export usually shows.
     """
 
     number: str
@@ -91,9 +94,9 @@ UNKNOWN_ROW = Result("", 0, "", "", "", "", reason=N_("the journal knows nothing
 _new = tuple.__new__  # of a million results a third of the time was NamedTuple's own way
 
 
-def joined(look: ResultsLook, lists: Sequence[Original]) -> Iterator[list[Joined]]:
-    """Every row of the lists in order, some thousand at a time; then what comes from no list."""
-    waiting = _Waiting(look)
+def joined(look: ResultsLook, lists: Sequence[Original], written: Written) -> Iterator[list[Joined]]:
+    """Every row of the lists in order, some thousand at a time; then what comes from no list. `written`: how times are."""
+    waiting = _Waiting(look, written)
     for source, each in enumerate(lists):
         if each.list_file is not None:
             for lines, rows in original_rows(each.list_file):
@@ -106,12 +109,12 @@ def joined(look: ResultsLook, lists: Sequence[Original]) -> Iterator[list[Joined
 class _Waiting:
     """The results of opened batches and of excluded rows, by line, until their line comes."""
 
-    def __init__(self, look: ResultsLook) -> None:
+    def __init__(self, look: ResultsLook, written: Written) -> None:
         self._look = look
         self._batches: BatchStream = look.batches()
         self._excluded = look.left_out()
         self._next: LeftOut | None = next(self._excluded, None)
-        self._read = _Reading(look)
+        self._read = _Reading(look, written)
         self._found: dict[int, tuple[Result, ...]] = {}
         self._loose: list[Result] = []  # of queues: they stand on no line
 
@@ -168,18 +171,18 @@ class _Waiting:
 class _Reading:
     """Makes results of batches. The times of a batch are written once for all who are in it."""
 
-    def __init__(self, look: ResultsLook) -> None:
-        self._look = look
+    def __init__(self, look: ResultsLook, written: Written) -> None:
+        self._look, self._written = look, written
 
     def batch(self, each: BatchResult) -> list[Result]:
         """A result for each of its numbers, in its order."""
         lines = each.lines or [0] * len(each.mobiles)
         state, seq = _STATE_WORDS[each.state], str(each.seq)
-        task_id, submitted, answered = each.task_id, iso(each.started_us), iso(each.finished_us)
+        task_id, submitted, answered = each.task_id, self._time(each.started_us), self._time(each.finished_us)
         accepted = each.state is BatchState.ACCEPTED
         reason = each.reason if each.state in (BatchState.REFUSED, BatchState.IN_DOUBT) else ""
         silent = ("unreported" if accepted else "", "", reason, "")
-        told, omitted = _told_by_number(each.reports) if accepted else {}, each.omitted
+        told, omitted = _told_by_number(each.reports, self._written) if accepted else {}, each.omitted
         wrote = self._replies(each)
         came_in = self._look.messages_of(each.lines)
         results = []
@@ -188,7 +191,7 @@ class _Reading:
                 results.append(_opted_out(mobile, line, seq, came_in.get(line, "")))
                 continue
             delivery, code, why, reported = told.get(mobile, silent)
-            replied, reply = _words(wrote[mobile]) if mobile in wrote else ("", "")
+            replied, reply = self._words(wrote[mobile]) if mobile in wrote else ("", "")
             fields = (
                 *(mobile, line, seq, "", code),
                 *(state, delivery, task_id, submitted, answered, reported, why, replied, reply, ""),
@@ -217,15 +220,24 @@ class _Reading:
         }
         return {mobile: said for mobile, said in found.items() if said}
 
+    def _words(self, said: Sequence[Wrote]) -> tuple[str, str]:
+        """When a person wrote first, and everything they wrote."""
+        said = sorted(said, key=lambda wrote: wrote.at_us or 0)
+        return self._time(said[0].at_us), " | ".join(map(itemgetter(2), said))
+
+    def _time(self, at_us: int | None) -> str:
+        """Microseconds since 1970 UTC to the second; "" for no time."""
+        return "" if at_us is None else self._written(str(at_us // 1_000_000))
+
 
 _Final = tuple[str, str, str, str]  # delivery, code, reason, when it was reported
 
 
-def _told_by_number(reports: Sequence[Told]) -> dict[str, _Final]:
+def _told_by_number(reports: Sequence[Told], written: Written) -> dict[str, _Final]:
     found: dict[str, _Final] = {}
     for each in reports:
         delivery, code, why = _words_of(each)
-        alike = zip(repeat(delivery), repeat(code), repeat(why), map(_second, each.at_s))
+        alike = zip(repeat(delivery), repeat(code), repeat(why), map(written, each.at_s))
         found.update(zip(each.mobiles, alike, strict=True))
     return found
 
@@ -252,12 +264,6 @@ def meaning(code: str) -> str:
     return _(_MEANINGS.get(code.upper(), ""))
 
 
-def _words(said: Sequence[Wrote]) -> tuple[str, str]:
-    """When a person wrote first, and everything they wrote."""
-    said = sorted(said, key=lambda wrote: wrote.at_us or 0)
-    return iso(said[0].at_us), " | ".join(map(itemgetter(2), said))
-
-
 def _opted_out(mobile: str, line: int, seq: str, message: str) -> Result:
     word = Exclusion.OPTED_OUT.value
     why = _("{reason}: after planning, before it was sent").format(reason=word)
@@ -269,11 +275,14 @@ def _excluded(row: LeftOut, look: ResultsLook) -> Result:
     return Result("", row.line, "", row.reason, "", EXCLUDED, reason=why, cell=row.raw, message=message)
 
 
-@lru_cache(maxsize=8192)
-def _second(seconds: str) -> str:
-    return datetime.fromtimestamp(int(seconds), _CHINA).isoformat() if seconds else ""
+def times_in(zone: tzinfo, *, plain: bool = False) -> Written:
+    """How times are written: ISO 8601 with the zone's offset; `plain`: as spreadsheets take it for a time, without offset."""
 
+    @lru_cache(maxsize=8192)
+    def written(seconds: str) -> str:
+        if not seconds:
+            return ""
+        at = datetime.fromtimestamp(int(seconds), zone)
+        return at.replace(tzinfo=None).isoformat(" ") if plain else at.isoformat()
 
-def iso(at_us: int | None) -> str:
-    """Microseconds since 1970 UTC as ISO 8601 in China time, to the second; "" for no time."""
-    return "" if at_us is None else _second(str(at_us // 1_000_000))
+    return written

@@ -24,6 +24,7 @@ from engine.ledger.evidence import AttemptKey, Finding, Policy, Source, Verdict,
 from engine.ledger.settlement import Settlement, settle
 from engine.ledger.stretch import beginnings, holders, orphan_reports, stretch_of
 from engine.model import Balance
+from engine.moments import local, zone_beside
 from engine.telemetry import logger
 
 FEWEST_TO_DRAIN = 4
@@ -314,8 +315,8 @@ class Settler:
         self._announce(
             _(
                 "{recipients} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
-                "{at:%H:%M:%S} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
-            ).format(recipients=_recipients(doubts), at=at.astimezone())
+                "{at} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
+            ).format(recipients=_recipients(doubts), at=f"{local(at):%H:%M:%S}{zone_beside(at)}")
         )
         while (left_s := (at - self._clock()).total_seconds()) > 0 and not give_up.is_set():
             self.tell(

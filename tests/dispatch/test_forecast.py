@@ -79,6 +79,6 @@ def test_a_run_that_may_never_end_says_so() -> None:
 
 def test_the_words_name_a_time_and_a_range() -> None:
     words = in_words(Ends(in_s=3_600, earliest_s=3_000, latest_s=4_200), 1_700_000_000)
-    assert words.startswith("ends ")
+    assert words.startswith("ends 07:13 (07:03–07:23)")  # of China: 22:13:20 UTC and an hour
     assert words.count(":") == 3
     assert "–" in words

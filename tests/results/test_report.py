@@ -116,7 +116,7 @@ async def test_the_terminal_has_the_same_in_plain_text(desk: Desk) -> None:
     await sent(desk)
     end = await desk.run("report", "spring", "--by", "城市")
     assert end.code == 0
-    for word in ("campaign", "UNDELIV", "not reachable or suspended", "上海", "time (China)", "█"):
+    for word in ("campaign", "UNDELIV", "not reachable or suspended", "上海", "time, China time (UTC+8)", "█"):
         assert word in end.output
     assert "\x1b" not in end.output
     end = await desk.run("report", "spring", "--by", "宽度")
