@@ -143,16 +143,16 @@ BY_HAND: Strokes = {
     3: steps(seconds=0.4),
     5: steps(seconds=-2),
     7: suspends(minutes=25),
-    15: sets(5, 12, 0),  # the very end of a window
-    18: sets(5, 11, 40),  # back into the morning
-    24: sets(5, 13, 0),  # back over noon, to where it is closed
+    12: sets(5, 12, 0),  # the very end of a window
+    15: sets(5, 11, 0),  # back into the morning
+    26: sets(5, 13, 0),  # back over noon, to where it is closed
     30: suspends(hours=9),  # far into the night
-    40: sets(5, 23, 50),  # back before the midnight that has passed
-    60: sets(7, 10, 0),  # into the weekend
-    70: sets(6, 19, 50),  # back to Friday's last minutes
-    80: steps(days=-3),
-    100: sets(6, 19, 59, 59.9),
-    110: suspends(days=2),
+    36: sets(5, 23, 50),  # back before the midnight that has passed
+    45: sets(7, 10, 0),  # into the weekend
+    50: sets(6, 15, 0),  # back into Friday
+    60: steps(days=-3),
+    70: sets(6, 19, 59, 59.9),  # a moment of a window
+    74: suspends(days=2),  # over the end of its time
 }
 OVER_ITS_END: Strokes = {20: sets(6, 8, 29, 59), 40: sets(9, 9, 40), 41: sets(9, 10, 15)}
 
