@@ -18,6 +18,7 @@ SignaturePosition = Literal["front", "end", "none"]
 
 # Control characters (but the line feed) vanish or damage the request on their way; lone surrogates have no encoding at all.
 _UNSENDABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_APART = frozenset(" \u3000\n，。！？；：、…—～·,.!?;:|/~-(（[［")
 
 
 class TooLong(PlanError):
@@ -75,7 +76,7 @@ def compose(
     """Put signature, text and opt-out in the profile's order, each exactly once, and count what they cost.
 
     `signature` with or without its 【】; "none": the channel adds it, so the text must not. `opt_out` is left away where the
-    text ends with it. `extra_units`: what the channel adds itself, counted in segments and limit. `max_units` in UTF-16 code
+    text ends with it, and has a comma before it where no other sign keeps it apart. `extra_units`: what the channel adds itself, counted in segments and limit. `max_units` in UTF-16 code
     units. Raises PlanError: empty, too long, a second or misplaced 【】, no signature, characters the gateway cannot take.
     """
     content = _assembled(
@@ -122,8 +123,15 @@ def _assembled(
             _("the gateway wants a signature: give one with --signature, or begin the text with 【your brand】")
         )
     if opt_out and not body.endswith(opt_out):
-        body += opt_out
+        body += _between(body, opt_out) + opt_out
     return body + sign if signature_position == "end" else sign + body
+
+
+def _between(body: str, opt_out: str) -> str:
+    """What keeps the opt-out apart from the text: as marketing texts have it, "…到店，回T退订"; nothing where a sign does already."""
+    if body[-1] in _APART or opt_out[0] in _APART:
+        return ""
+    return " " if body[-1].isascii() and body[-1] != "\0" and opt_out[0].isascii() else "，"
 
 
 def _parted(body: str, signature: str | None, position: SignaturePosition) -> tuple[str, str]:

@@ -84,7 +84,11 @@ async def test_marketing_needs_a_way_out_and_a_notice_does_not(desk: Desk) -> No
     assert "not said" in unsaid.output
     marketing = ("send", "list.csv", "--text", TEXT, "--kind", "marketing", "--opt-out", "回T退订", "--yes", "--json")
     assert (await desk.run(*marketing)).code == 0
-    assert desk.sim.told(mobiles(1)[0]) == [TEXT + "回T退订"]
+    final = TEXT + "，回T退订"
+    assert desk.sim.told(mobiles(1)[0]) == [final]
+    preview = (await desk.run("plan", "list.csv", "--text", TEXT, "--opt-out", "回T退订", "--campaign", "two")).output
+    assert f"  {final}\n" in preview
+    assert f"the text has {len(final)} characters" in preview
 
 
 async def test_risky_signs_are_pointed_at_and_not_refused(desk: Desk) -> None:

@@ -31,14 +31,19 @@ def composed(text: str, **options: Any) -> Message:
         ("你好", {"signature": "【品牌】"}, "【品牌】你好"),
         ("你好", {"signature": " 品牌 "}, "【品牌】你好"),
         ("你好", {"signature": "品牌", "signature_position": "end"}, "你好【品牌】"),
-        ("你好", {"signature": "品牌", "opt_out": "退订回T"}, "【品牌】你好退订回T"),
-        ("你好", {"signature": "品牌", "opt_out": "退订回T", "signature_position": "end"}, "你好退订回T【品牌】"),
+        ("你好", {"signature": "品牌", "opt_out": "退订回T"}, "【品牌】你好，退订回T"),
+        ("你好", {"signature": "品牌", "opt_out": "退订回T", "signature_position": "end"}, "你好，退订回T【品牌】"),
         ("你好退订回T", {"signature": "品牌", "opt_out": "退订回T"}, "【品牌】你好退订回T"),
         ("你好退订回T【品牌】", {"opt_out": "退订回T", "signature_position": "end"}, "你好退订回T【品牌】"),
-        ("你好【品牌】", {"opt_out": "退订回T", "signature_position": "end"}, "你好退订回T【品牌】"),
+        ("你好【品牌】", {"opt_out": "退订回T", "signature_position": "end"}, "你好，退订回T【品牌】"),
+        *((f"你好{sign}", {"opt_out": "回T退订"}, f"你好{sign}回T退订") for sign in "。！!.~、（"),
+        *(("你好", {"opt_out": f"{sign}回T退订"}, f"你好{sign}回T退订") for sign in " ，,(（/"),
+        ("全场8折5%", {"opt_out": "拒收请回复R"}, "全场8折5%，拒收请回复R"),
+        ("Sale (today)", {"opt_out": "回T退订"}, "Sale (today)，回T退订"),
+        ("Sale now", {"opt_out": "reply R to stop"}, "Sale now reply R to stop"),
         ("【品牌】你好", {"signature": "品牌", "signature_required": True}, "【品牌】你好"),
         ("【品牌】你好", {"signature_required": True}, "【品牌】你好"),
-        ("你好", {"signature_position": "none", "signature_required": True, "opt_out": "回T退订"}, "你好回T退订"),
+        ("你好", {"signature_position": "none", "signature_required": True, "opt_out": "回T退订"}, "你好，回T退订"),
         ("  你好\r\n再见\n\n", {}, "你好\n再见"),
         ("a<b & 'c' --", {}, "a<b & 'c' --"),
     ],
@@ -99,7 +104,7 @@ def test_what_gbk_holds_beyond_gb2312_is_taken() -> None:
 
 def test_the_limit_counts_signature_opt_out_and_what_the_channel_adds() -> None:
     options: dict[str, Any] = {"signature": "品牌", "opt_out": "退订回T", "extra_units": 10}
-    body = "x" * 82
+    body = "x" * 81
     assert composed(body, **options, max_units=100).units == 90
     with pytest.raises(PlanError, match="90 units and 10 that the channel adds, the limit is 99"):
         composed(body, **options, max_units=99)

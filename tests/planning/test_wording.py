@@ -38,7 +38,7 @@ def contents(said: Sequence[Said]) -> list[str]:
 def test_a_text_without_placeholders_is_the_text_that_compose_makes() -> None:
     wording = worded(parsed("满{{100}}减50"), replace(PLAIN, signature="品牌", opt_out="回T退订"), {})
     assert isinstance(wording, SameText)
-    assert wording.message == Message(content="【品牌】满{100}减50回T退订", units=17, segments=1)
+    assert wording.message == Message(content="【品牌】满{100}减50，回T退订", units=18, segments=1)
     assert wording.kept() == ""
 
 
@@ -52,8 +52,8 @@ def test_a_text_without_placeholders_is_the_text_that_compose_makes() -> None:
         ("{姓名}您好", {"signature": "品牌"}, "【品牌】王芳您好"),
         ("【品牌】{姓名}您好", {"signature_required": True}, "【品牌】王芳您好"),
         ("【品牌】 {姓名}您好 ", {}, "【品牌】王芳您好"),
-        ("{姓名}您好【品牌】", {"signature_position": "end", "opt_out": "回T退订"}, "王芳您好回T退订【品牌】"),
-        ("{姓名}您好", {"signature_position": "none", "opt_out": "回T退订"}, "王芳您好回T退订"),
+        ("{姓名}您好【品牌】", {"signature_position": "end", "opt_out": "回T退订"}, "王芳您好，回T退订【品牌】"),
+        ("{姓名}您好", {"signature_position": "none", "opt_out": "回T退订"}, "王芳您好，回T退订"),
         ("{姓名}您好回T退订", {"opt_out": "回T退订"}, "王芳您好回T退订"),
         ("您好\r\n{姓名}", {}, "您好\n王芳"),
         ("【{城市}店】{姓名}您好", {}, "【北京店】王芳您好"),
@@ -152,8 +152,8 @@ def test_a_text_of_its_own_gets_signature_and_opt_out_and_its_braces_stay() -> N
     wording = OwnText(names=("内容",), frame=replace(PLAIN, signature="品牌", opt_out="回T退订", max_units=20))
     rows = ["{您}好", "【品牌】您好", "", "好" * 20, "【别家】您好", "您\x07好", "第一行\r\n第二行"]
     assert contents(told(wording, *[[row] for row in rows])) == [
-        "【品牌】{您}好回T退订", "【品牌】您好回T退订", "placeholder", "too_long", "unsendable", "unsendable",
-        "【品牌】第一行\n第二行回T退订",
+        "【品牌】{您}好，回T退订", "【品牌】您好，回T退订", "placeholder", "too_long", "unsendable", "unsendable",
+        "【品牌】第一行\n第二行，回T退订",
     ]  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def test_a_wording_comes_back_from_what_the_journal_keeps() -> None:
     own = OwnText(names=("内容",), frame=replace(PLAIN, signature="品牌", opt_out="回T"), default="您好")
     assert again(template.kept(), template.frame) == template
     assert again(own.kept(), PLAIN) == own
-    assert template.shown == "【品牌】{姓名}%您好{}回T"
+    assert template.shown == "【品牌】{姓名}%您好{}，回T"
 
 
 @pytest.mark.parametrize(
