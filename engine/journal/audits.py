@@ -48,6 +48,7 @@ from engine.journal.settling import LONGEST_REQUEST, TAKEN, WAS_TAKEN
 from engine.language import _
 from engine.lines import unpack_lines, untagged
 from engine.model import BatchState, Exclusion, Message, OutcomeKind, RefusalKind
+from engine.terms import word_of
 
 CLOCK_SKEW = timedelta(seconds=60)
 """How far the gateway's clock may be behind ours."""
@@ -423,8 +424,12 @@ async def _opted_out(connection: AsyncConnection, account: str, mobile: str) -> 
     mine = opt_out.c.account.in_((account, EVERY_ACCOUNT)) & (opt_out.c.mobile == mobile)
     wish = select(opt_out).where(mine).order_by(opt_out.c.removed_at.is_not(None), opt_out.c.at).limit(1)
     found = (await connection.execute(wish)).one_or_none()
-    begin = f"{Exclusion.OPTED_OUT.value}: after planning"
-    return begin if found is None else f"{begin}, at {found.at:%Y-%m-%d %H:%M:%S}Z ({found.source}: {found.reason})"
+    begin = _("{reason}: after planning").format(reason=Exclusion.OPTED_OUT.value)
+    if found is None:
+        return begin
+    return _("{begin}, at {at:%Y-%m-%d %H:%M:%S}Z ({source}: {reason})").format(
+        begin=begin, at=found.at, source=word_of(found.source), reason=found.reason
+    )
 
 
 async def _told(connection: AsyncConnection, account: str, mobile: str, task_ids: Sequence[str]) -> list[ToldReport]:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 from engine.crashing import passing
 from engine.errors import EngineError, JournalError
 from engine.journal.faults import journal_error
+from engine.language import _
 from engine.telemetry import logger
 
 Item = TypeVar("Item")
@@ -79,7 +80,7 @@ class Commits:
         A write once asked for ends: a cancellation is raised after it, so that the caller knows what the disk holds.
         """
         if self._closing:
-            raise JournalError("the journal is closed")
+            raise JournalError(_("the journal is closed"))
         asked = _Asked(item)
         self._gathering.setdefault(write, []).append(asked)
         self._something.set()
@@ -115,7 +116,7 @@ class Commits:
         finally:  # nobody may wait for ever for a writer that is gone
             self._closing = True
             for asked in (a for gathered in (group, self._gathering) for each in gathered.values() for a in each):
-                asked.end(failure=JournalError("the journal was closed in the middle of a write"))
+                asked.end(failure=JournalError(_("the journal was closed in the middle of a write")))
 
     async def _write_group(self, group: _Group) -> None:
         try:

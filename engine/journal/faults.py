@@ -5,28 +5,29 @@ from __future__ import annotations
 from sqlalchemy.exc import IntegrityError
 
 from engine.errors import JournalBusy, JournalError
+from engine.language import N_, _
 
 _MEANINGS = (
-    ("database is locked", JournalBusy, "another program is writing to the journal; try again when it has ended"),
-    ("disk is full", JournalError, "no space is left on the disk of the journal; free some and run again"),
+    ("database is locked", JournalBusy, N_("another program is writing to the journal; try again when it has ended")),
+    ("disk is full", JournalError, N_("no space is left on the disk of the journal; free some and run again")),
     (
         "readonly database",
         JournalError,
-        "the journal is read-only; make the file and its folder writable and run again",
+        N_("the journal is read-only; make the file and its folder writable and run again"),
     ),
-    ("disk i/o error", JournalError, "the disk of the journal reports an error; check the disk and its free space"),
-    ("unable to open", JournalError, "the journal cannot be opened; check that its folder exists and is yours"),
-    ("not a database", JournalError, "the file is not a journal; name another with --journal"),
-    ("malformed", JournalError, "the journal is damaged; restore the newest backup beside it"),
+    ("disk i/o error", JournalError, N_("the disk of the journal reports an error; check the disk and its free space")),
+    ("unable to open", JournalError, N_("the journal cannot be opened; check that its folder exists and is yours")),
+    ("not a database", JournalError, N_("the file is not a journal; name another with --journal")),
+    ("malformed", JournalError, N_("the journal is damaged; restore the newest backup beside it")),
 )
 
 
 def journal_error(error: Exception) -> JournalError:
     """Translate an error of the driver. The first line of the original stays in the text; statements do not."""
-    original = next(iter(str(getattr(error, "orig", None) or error).splitlines()), "no reason given")
+    original = next(iter(str(getattr(error, "orig", None) or error).splitlines()), _("no reason given"))
     if isinstance(error, IntegrityError) or type(error).__name__ == "IntegrityError":  # SQLAlchemy's, the driver's
-        return JournalError(f"the journal refused an impossible change ({original})")
+        return JournalError(_("the journal refused an impossible change ({original})").format(original=original))
     for sign, kind, meaning in _MEANINGS:
         if sign in original.lower():
-            return kind(f"{meaning} ({original})")
-    return JournalError(f"the journal could not be read or written ({original})")
+            return kind(_("{meaning} ({original})").format(meaning=_(meaning), original=original))
+    return JournalError(_("the journal could not be read or written ({original})").format(original=original))

@@ -39,6 +39,7 @@ from engine.journal.schema import (
     report,
     source,
 )
+from engine.language import _
 from engine.model import BatchState, Exclusion, OutcomeKind
 from engine.telemetry import mask
 
@@ -190,7 +191,7 @@ def _refuse_open(connection: Connection, campaign_id: int) -> None:
         batch.c.campaign_id == campaign_id, batch.c.state.in_([state.value for state in _OPEN])
     )
     if connection.execute(still).scalar():
-        raise JournalError(f"campaign {campaign_id} is not over; nothing of it was forgotten")
+        raise JournalError(_("campaign {number} is not over; nothing of it was forgotten").format(number=campaign_id))
 
 
 def forget_told(connection: Connection, orders: Sequence[tuple[str, datetime]]) -> list[int]:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from engine.errors import JournalBusy, JournalError
+from engine.language import _
 
 
 class OwnerLock:
@@ -20,9 +21,11 @@ class OwnerLock:
         except OSError as error:
             pid = _read_pid(handle)
             os.close(handle)
-            who = f"process {pid}" if pid else "another process"
+            who = _("process {pid}").format(pid=pid) if pid else _("another process")
             raise JournalBusy(
-                f"{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid or 'PID'}",
+                _("{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid}").format(
+                    who=who, subject=subject, pid=pid or "PID"
+                ),
                 owner_pid=pid,
             ) from error
         os.ftruncate(handle, 0)
@@ -41,7 +44,9 @@ class OwnerLock:
 
 def journal_lock(journal: Path) -> OwnerLock:
     """The lock beside a journal."""
-    return OwnerLock(journal.with_name(journal.name + ".lock"), subject=f"the journal {journal}")
+    return OwnerLock(
+        journal.with_name(journal.name + ".lock"), subject=_("the journal {journal}").format(journal=journal)
+    )
 
 
 def is_held(journal: Path) -> bool:
@@ -68,8 +73,10 @@ def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"cannot create the folder {folder} ({error.strerror})") from error
-    return OwnerLock(folder / f"account-{account_key}.lock", subject="this gateway account with another journal")
+        raise JournalError(
+            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=error.strerror)
+        ) from error
+    return OwnerLock(folder / f"account-{account_key}.lock", subject=_("this gateway account with another journal"))
 
 
 def _open_private(path: Path) -> int:
@@ -77,7 +84,9 @@ def _open_private(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise JournalError(
-            f"cannot create {path} ({error.strerror}); check that its folder is yours and writable"
+            _("cannot create {path} ({problem}); check that its folder is yours and writable").format(
+                path=path, problem=error.strerror
+            )
         ) from error
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.errors import JournalError, SchemaMismatch
 from engine.journal.schema import HEAD, metadata
+from engine.language import _
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -27,7 +28,9 @@ def bring_up_to_date(engine: Engine, path: Path, *, scripts: Path = _SCRIPTS, he
     if version == head:
         return
     if foreign:
-        raise JournalError(f"{path} is a database of another program; name another journal with --journal")
+        raise JournalError(
+            _("{path} is a database of another program; name another journal with --journal").format(path=path)
+        )
     if version is None:
         with engine.begin() as connection:
             _create(connection)
@@ -52,10 +55,12 @@ def refuse_other_version(connection: Connection, path: Path) -> None:
 
 def _refuse_other(version: str | None, path: Path, *, scripts: Path, head: str) -> None:
     if version is None:
-        raise SchemaMismatch(f"{path} holds no journal yet; `xinshi send` creates one")
+        raise SchemaMismatch(_("{path} holds no journal yet; `xinshi send` creates one").format(path=path))
     if version != head:
         _refuse_unknown(version, path, scripts=scripts, head=head)
-        raise SchemaMismatch(f"the journal {path} is of an older version; `xinshi run` or `xinshi send` migrates it")
+        raise SchemaMismatch(
+            _("the journal {path} is of an older version; `xinshi run` or `xinshi send` migrates it").format(path=path)
+        )
 
 
 def _version(connection: Connection) -> str | None:
@@ -76,8 +81,10 @@ def _refuse_unknown(version: str, path: Path, *, scripts: Path, head: str) -> No
     known = {script.name.split("_")[0] for script in (scripts / "versions").glob("[0-9]*.py")}
     if version not in known:
         raise SchemaMismatch(
-            f"the journal {path} was written by a newer program (its schema is {version}, this program knows up to {head}); "
-            "install the newer program, or name another journal with --journal. Nothing was changed."
+            _(
+                "the journal {path} was written by a newer program (its schema is {version}, this program knows up to "
+                "{head}); install the newer program, or name another journal with --journal. Nothing was changed."
+            ).format(path=path, version=version, head=head)
         )
 
 
@@ -89,7 +96,9 @@ def _back_up(path: Path, version: str, head: str) -> None:
             old.execute("PRAGMA query_only = ON")  # only one connection may write
             old.backup(new)
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"the journal cannot be copied to {copy} before it is migrated ({error})") from error
+        raise JournalError(
+            _("the journal cannot be copied to {copy} before it is migrated ({error})").format(copy=copy, error=error)
+        ) from error
 
 
 def _upgrade(connection: Connection, scripts: Path) -> None:

@@ -27,6 +27,7 @@ from engine.journal.faults import journal_error
 from engine.journal.lock import journal_lock
 from engine.journal.migrate import bring_up_to_date, refuse_newer
 from engine.journal.store import Reader, SqlJournal
+from engine.language import _
 
 BUSY_S = 2.0
 
@@ -68,7 +69,9 @@ def _put_in_order(writer: Engine, path: Path, owner: str, clock: SteadyClock) ->
 async def read_journal(path: Path) -> Reader:
     """Look into the journal at `path` without owning it. Raises JournalError when there is none."""
     if not path.is_file():  # noqa: ASYNC240  one stat, before anything else runs
-        raise JournalError(f"there is no journal at {path}; nothing was sent with it yet (see --journal)")
+        raise JournalError(
+            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
+        )
     reader = _reading_engine(path)
     try:
         await refuse_newer(reader, path)
@@ -85,7 +88,9 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise JournalError(f"cannot create the folder {path.parent} ({error.strerror})") from error
+        raise JournalError(
+            _("cannot create the folder {folder} ({problem})").format(folder=path.parent, problem=error.strerror)
+        ) from error
 
 
 def _make_file(path: Path) -> None:
@@ -93,7 +98,9 @@ def _make_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise JournalError(f"cannot write the journal {path} ({error.strerror})") from error
+        raise JournalError(
+            _("cannot write the journal {path} ({problem})").format(path=path, problem=error.strerror)
+        ) from error
 
 
 def _writing_engine(path: Path, busy_s: float) -> Engine:

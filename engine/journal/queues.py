@@ -21,6 +21,7 @@ from engine.journal.arrivals import Arrival, Arrived, NoticeOutcome
 from engine.journal.bulk import Bulk
 from engine.journal.commits import Commits
 from engine.journal.schema import attempt, batch, campaign, exclusion, message, notice, queue
+from engine.language import _
 from engine.lines import pack_lines, unpack_lines
 from engine.model import BatchState, CampaignState, Claim, Exclusion, Message
 
@@ -195,11 +196,11 @@ def _begin(connection: Connection, arrival: Arrival, queue_id: int) -> int:
 
 def _refuse_other(found: Row[Any], arrival: Arrival, queue_id: int) -> None:
     if found.queue_id is None:
-        raise PlanError(f"the campaign {found.name!r} is a list's; a queue cannot add to it")
+        raise PlanError(_("the campaign {name!r} is a list's; a queue cannot add to it").format(name=found.name))
     if found.queue_id != queue_id or found.account != arrival.account:
-        raise PlanError(f"the campaign {found.name!r} belongs to another queue or account")
+        raise PlanError(_("the campaign {name!r} belongs to another queue or account").format(name=found.name))
     if found.state == CampaignState.CANCELLED.value:
-        raise PlanError(f"the campaign {found.name!r} is cancelled")
+        raise PlanError(_("the campaign {name!r} is cancelled").format(name=found.name))
 
 
 # ── what is sent ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,6 +53,7 @@ from engine.journal.schema import (
     source,
 )
 from engine.journal.settling import TAKEN
+from engine.language import _
 from engine.lines import unpack_lines
 from engine.model import BatchState, OutcomeKind
 
@@ -137,7 +138,9 @@ def looking(path: Path, name: str) -> Iterator[ResultsLook]:
     Raises JournalError where there is no journal, SchemaMismatch, PlanError where there is no such campaign.
     """
     if not path.is_file():
-        raise JournalError(f"there is no journal at {path}; nothing was sent with it yet (see --journal)")
+        raise JournalError(
+            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
+        )
     # Quoted, because SQLite reads a file: address as a URI and a folder may be called 100%#1?
     url = URL.create("sqlite+pysqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": _BUSY_S})
@@ -169,7 +172,11 @@ class ResultsLook:
         if found is None:
             names = self._connection.execute(select(campaign.c.name).where(campaign.c.state != "planning"))
             there = ", ".join(names.scalars()) or "none yet"
-            raise PlanError(f"there is no campaign named {name!r} in this journal; there are: {there}")
+            raise PlanError(
+                _("there is no campaign named {name!r} in this journal; there are: {names}").format(
+                    name=name, names=there
+                )
+            )
         sources = self._connection.execute(
             select(source).where(source.c.campaign_id == found.id).order_by(source.c.seq)
         )

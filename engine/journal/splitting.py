@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from engine.errors import ClaimLost
 from engine.journal.commits import Commits
 from engine.journal.schema import batch
+from engine.language import _
 from engine.lines import pack_lines, unpack_lines
 from engine.model import BatchState, Claim
 
@@ -62,7 +63,9 @@ def _end_whole(connection: Connection, claim: Claim) -> None:
         .values(state=BatchState.SPLIT.value, owner=None, epoch=None, lease_until_s=None, omitted=0, reason=None)
     ).rowcount
     if moved != 1:
-        raise ClaimLost(f"batch {claim.seq} is not in the state this worker expects; it was not touched")
+        raise ClaimLost(
+            _("batch {seq} is not in the state this worker expects; it was not touched").format(seq=claim.seq)
+        )
 
 
 class SplittingWrites:

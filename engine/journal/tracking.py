@@ -55,6 +55,7 @@ from engine.journal.port import (
 )
 from engine.journal.schema import attempt, batch, campaign, microseconds, opt_out, poll, reply, report
 from engine.journal.settling import WAS_TAKEN
+from engine.language import _
 from engine.lines import unpack_lines
 from engine.model import OutcomeKind
 
@@ -104,7 +105,7 @@ def end_polls(connection: Connection, ended: Sequence[tuple[int, PollOutcome, da
 def _end(connection: Connection, poll_id: int, **columns: Any) -> None:
     found = connection.execute(update(poll).where(poll.c.id == poll_id, poll.c.outcome.is_(None)).values(columns))
     if found.rowcount != 1:
-        raise JournalError(f"poll {poll_id} is not under way; its answer was not kept twice")
+        raise JournalError(_("poll {number} is not under way; its answer was not kept twice").format(number=poll_id))
 
 
 def lose_open_polls(connection: Connection, *, now: datetime) -> None:

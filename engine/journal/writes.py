@@ -34,6 +34,7 @@ from engine.journal.schema import (
     ten_thousandths,
 )
 from engine.journal.tracking import lose_open_polls
+from engine.language import _
 from engine.model import (
     Balance,
     BatchState,
@@ -76,7 +77,9 @@ def _begin_campaign(connection: Connection, draft: Draft) -> int:
     try:
         stored = connection.execute(insert(campaign).values(columns).returning(campaign.c.id))
     except IntegrityError as error:
-        raise PlanError(f"a campaign named {draft.name!r} exists already; choose another with --campaign") from error
+        raise PlanError(
+            _("a campaign named {name!r} exists already; choose another with --campaign").format(name=draft.name)
+        ) from error
     campaign_id: int = stored.scalar_one()
     if draft.messages:
         _ADD_MESSAGE.execute(connection, [(campaign_id, seq, *text) for seq, text in enumerate(draft.messages, 1)])
@@ -173,7 +176,7 @@ def _merge(connection: Connection, campaign_id: int, into: int, totals: PlanTota
     ).rowcount
     if not moved:
         raise PlanError(
-            "the campaign was cancelled, so nothing was added to it; send the list as a campaign of its own"
+            _("the campaign was cancelled, so nothing was added to it; send the list as a campaign of its own")
         )
     first = select(message.c.content).where(message.c.campaign_id == into, message.c.seq == 1).scalar_subquery()
     own = connection.execute(
@@ -211,7 +214,9 @@ def _merge(connection: Connection, campaign_id: int, into: int, totals: PlanTota
 def _expect_planning(connection: Connection, campaign_ids: set[int]) -> None:
     unseen = select(campaign.c.id).where(campaign.c.id.in_(campaign_ids), campaign.c.state == "planning")
     if other := campaign_ids - set(connection.execute(unseen).scalars()):
-        raise JournalError(f"campaign {min(other)} is not being planned any more; nothing was added to it")
+        raise JournalError(
+            _("campaign {number} is not being planned any more; nothing was added to it").format(number=min(other))
+        )
 
 
 def discard(connection: Connection, campaign_ids: Sequence[int]) -> list[None]:
@@ -653,4 +658,4 @@ def _go_on_with(connection: Connection, clock: SteadyClock, boot_id: str) -> Non
 
 def _expect(found: int, wanted: int, seq: int) -> None:
     if found != wanted:
-        raise ClaimLost(f"batch {seq} is not in the state this worker expects; it was not touched")
+        raise ClaimLost(_("batch {seq} is not in the state this worker expects; it was not touched").format(seq=seq))

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from engine.errors import QueueError, SettingsError
+from engine.language import _
 from engine.queues.source import DEFAULT_GROUP, Address, Delivery, Terms
 from engine.telemetry import logger
 
@@ -34,7 +35,9 @@ class KafkaTopic:
     def __init__(self, address: Address, terms: Terms) -> None:
         address.refuse_options_but("group", "sasl")
         if len(address.path) != 1:
-            raise SettingsError(f"{address.name}: an address of a topic is kafka://host:port/topic")
+            raise SettingsError(
+                _("{source}: an address of a topic is kafka://host:port/topic").format(source=address.name)
+            )
         self.name, self._terms, self._topic = address.name, terms, address.path[0]
         self._group = address.option("group", DEFAULT_GROUP)
         self._options = _options(address, terms)
@@ -132,7 +135,9 @@ class KafkaTopic:
             async with asyncio.timeout(within_s):
                 yield
         except TimeoutError as error:
-            raise QueueError(f"{self.name}: no answer within {within_s:g} s") from error
+            raise QueueError(
+                _("{source}: no answer within {seconds:g} s").format(source=self.name, seconds=within_s)
+            ) from error
         except (KafkaError, OSError) as error:
             raise QueueError(f"{self.name}: {error}") from error
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.language import _
+
 LONGEST_BODY = 1_000_000  # bytes
 MOST_NUMBERS = 10_000
 _ID = re.compile(r"[!-~]{1,200}")
@@ -36,31 +38,35 @@ class Notice:
 def read_notice(body: bytes) -> Notice:
     """Read one message. Raises BadNotice."""
     if len(body) > LONGEST_BODY:
-        raise BadNotice(f"longer than {LONGEST_BODY:,} bytes")
+        raise BadNotice(_("longer than {most:,} bytes").format(most=LONGEST_BODY))
     try:
         value = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_no_constant)
     except BadNotice:
         raise
     except UnicodeDecodeError as error:
-        raise BadNotice(f"not UTF-8 (byte {error.start + 1})") from None  # the cause would carry the bytes
+        raise BadNotice(
+            _("not UTF-8 (byte {byte})").format(byte=error.start + 1)
+        ) from None  # the cause would carry the bytes
     except RecursionError:
-        raise BadNotice("nested too deeply") from None
+        raise BadNotice(_("nested too deeply")) from None
     except ValueError as error:
-        at = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadNotice(f"not JSON{at}") from None
+        if not isinstance(error, json.JSONDecodeError):
+            raise BadNotice(_("not JSON")) from None
+        words = _("not JSON (line {line}, column {column})").format(line=error.lineno, column=error.colno)
+        raise BadNotice(words) from None
     return checked(value)
 
 
 def checked(value: Any) -> Notice:
     """The notice a JSON value is. Raises BadNotice."""
     if not isinstance(value, dict):
-        raise BadNotice("not a JSON object")
+        raise BadNotice(_("not a JSON object"))
     if unknown := [key for key in value if key not in _KEYS]:
-        raise BadNotice(f"unknown key {unknown[0][:40]!r}; known are {', '.join(_KEYS)}")
+        raise BadNotice(_("unknown key {key!r}; known are {names}").format(key=unknown[0][:40], names=", ".join(_KEYS)))
     _exactly_one(value, "mobile", "mobiles")
     _exactly_one(value, "text", "template")
     if "vars" in value and "template" not in value:
-        raise BadNotice("vars come with a template, and there is none")
+        raise BadNotice(_("vars come with a template, and there is none"))
     return Notice(
         notice_id=_id(value),
         numbers=_numbers(value),
@@ -72,41 +78,41 @@ def checked(value: Any) -> Notice:
 
 def _exactly_one(value: dict[str, Any], one: str, other: str) -> None:
     if (one in value) == (other in value):
-        raise BadNotice(f"{one} and {other}: exactly one of them is needed")
+        raise BadNotice(_("{one} and {other}: exactly one of them is needed").format(one=one, other=other))
 
 
 def _id(value: dict[str, Any]) -> str:
     if "id" not in value:
-        raise BadNotice("id is missing")
+        raise BadNotice(_("id is missing"))
     found = _written(value["id"])
     if found is None or not _ID.fullmatch(found):
-        raise BadNotice("id: must be a whole number, or text of 1 to 200 visible ASCII characters without blanks")
+        raise BadNotice(_("id: must be a whole number, or text of 1 to 200 visible ASCII characters without blanks"))
     return found
 
 
 def _numbers(value: dict[str, Any]) -> tuple[str, ...]:
     cells = [value["mobile"]] if "mobile" in value else value["mobiles"]
     if not isinstance(cells, list) or not 1 <= len(cells) <= MOST_NUMBERS:
-        raise BadNotice(f"mobiles: must be a list of 1 to {MOST_NUMBERS:,} numbers")
+        raise BadNotice(_("mobiles: must be a list of 1 to {most:,} numbers").format(most=MOST_NUMBERS))
     written = [_written(cell) for cell in cells]
     if None in written:
-        raise BadNotice("mobile, mobiles: a number is text, or a whole number")
+        raise BadNotice(_("mobile, mobiles: a number is text, or a whole number"))
     return tuple(number for number in written if number is not None)
 
 
 def _text(value: dict[str, Any], key: str) -> str:
     text = value[key]
     if not isinstance(text, str) or not text:
-        raise BadNotice(f"{key}: must be text, not empty")
+        raise BadNotice(_("{key}: must be text, not empty").format(key=key))
     return _sound(text)
 
 
 def _variables(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise BadNotice("vars: must be an object of names and values")
+        raise BadNotice(_("vars: must be an object of names and values"))
     found = {name: _written(each) for name, each in value.items()}
     if None in found.values():
-        raise BadNotice("vars: a value is text, or a whole number")
+        raise BadNotice(_("vars: a value is text, or a whole number"))
     return {name: each for name, each in found.items() if each is not None}
 
 
@@ -122,7 +128,7 @@ def _written(value: Any) -> str | None:
 def _sound(text: str) -> str:
     """JSON can spell half a character (\\ud83d), which nothing can store or send."""
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise BadNotice("a text holds half a surrogate pair")
+        raise BadNotice(_("a text holds half a surrogate pair"))
     return text
 
 
@@ -130,9 +136,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of a key that stands twice JSON would take the last one: a number that somebody wrote would be gone."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadNotice("a key stands twice in one object")
+        raise BadNotice(_("a key stands twice in one object"))
     return found
 
 
 def _no_constant(word: str) -> Any:
-    raise BadNotice(f"not JSON ({word})")
+    raise BadNotice(_("not JSON ({word})").format(word=word))

@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 
 from engine.errors import QueueError, SettingsError
+from engine.language import _
 from engine.queues.source import Address, Delivery, Terms
 
 for _library in ("aio_pika", "aiormq"):
@@ -76,7 +77,7 @@ class RabbitQueue:
     def _present(self, message: AbstractIncomingMessage | None) -> AbstractIncomingMessage:
         if message is None:
             self._arrived.put_nowait(None)
-            raise QueueError(f"{self.name}: the connection was lost")
+            raise QueueError(_("{source}: the connection was lost").format(source=self.name))
         return message
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
@@ -131,7 +132,9 @@ def _message(delivery: Delivery) -> AbstractIncomingMessage:
 
 def _login_of(address: Address, password: str) -> dict[str, Any]:
     if len(address.path) > 2 or len(address.hosts) != 1:
-        raise SettingsError(f"{address.name}: an address of a queue is amqp://host:port/[vhost/]queue")
+        raise SettingsError(
+            _("{source}: an address of a queue is amqp://host:port/[vhost/]queue").format(source=address.name)
+        )
     ((host, port),) = address.hosts
     vhost = address.path[0] if len(address.path) == 2 else "/"
     return {

@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from engine.errors import QueueError, SettingsError
+from engine.language import _
 from engine.queues.source import DEFAULT_GROUP, Address, Delivery, Terms
 
 DATA = b"data"
@@ -124,7 +125,7 @@ class RedisStreams:
     @asynccontextmanager
     async def _talking(self) -> AsyncIterator[Redis]:
         if self._client is None:
-            raise QueueError(f"{self.name} is not open")
+            raise QueueError(_("{source} is not open").format(source=self.name))
         try:
             yield self._client
         except (RedisError, OSError) as error:
@@ -138,7 +139,9 @@ def _stream_of(address: Address) -> tuple[str, int]:
         case (db, stream) if db.isdecimal() and db.isascii():
             return stream, int(db)
         case _:
-            raise SettingsError(f"{address.name}: an address of a stream is redis://host:port/[db/]stream")
+            raise SettingsError(
+                _("{source}: an address of a stream is redis://host:port/[db/]stream").format(source=address.name)
+            )
 
 
 def _body(fields: dict[bytes, bytes]) -> bytes:

@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from engine.errors import SettingsError
+from engine.language import _
 
 GROUP = "xinshi.sources"
 DEFAULT_GROUP = "xinshi"
@@ -51,9 +52,13 @@ class Address:
 
     def refuse_options_but(self, *known: str) -> None:
         """Raises SettingsError when there is an option that nobody would read."""
-        for name, _ in self.options:
+        for name, _value in self.options:
             if name not in known:
-                raise SettingsError(f"{self.name}: unknown option {name}; known are {', '.join(known)}")
+                raise SettingsError(
+                    _("{source}: unknown option {name}; known are {names}").format(
+                        source=self.name, name=name, names=", ".join(known)
+                    )
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,17 +129,21 @@ def parse_address(url: str) -> Address:
     """Take an address apart. Raises SettingsError; its text never holds a password."""
     parts = urlsplit(url)
     if not parts.scheme or not parts.netloc:
-        raise SettingsError("a queue's address looks like scheme://host:port/queue, or is a name from [queues.NAME]")
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
+        raise SettingsError(_("a queue's address looks like scheme://host:port/queue, or is a name from [queues.NAME]"))
+    login, _at, hosts = parts.netloc.rpartition("@")
+    user, _colon, password = login.partition(":")
     if password:
         raise SettingsError(
-            f"{parts.scheme}://{hosts}: a password does not belong in an address; put the queue into the settings as "
-            "[queues.NAME] with password_file, or set XINSHI_QUEUES__NAME__PASSWORD"
+            _(
+                "{scheme}://{hosts}: a password does not belong in an address; put the queue into the settings as "
+                "[queues.NAME] with password_file, or set XINSHI_QUEUES__NAME__PASSWORD"
+            ).format(scheme=parts.scheme, hosts=hosts)
         )
     path = tuple(unquote(part) for part in parts.path.split("/") if part)
     if not path:
-        raise SettingsError(f"{parts.scheme}://{hosts}: the address names no queue; add /NAME")
+        raise SettingsError(
+            _("{scheme}://{hosts}: the address names no queue; add /NAME").format(scheme=parts.scheme, hosts=hosts)
+        )
     return Address(
         scheme=parts.scheme,
         hosts=tuple(_host(each, parts.scheme) for each in hosts.split(",")),
@@ -151,7 +160,7 @@ def _host(text: str, scheme: str) -> tuple[str, int | None]:
     except ValueError:
         host, port = None, None
     if not host:
-        raise SettingsError(f"{scheme}://{text}: that is no host and port")
+        raise SettingsError(_("{scheme}://{text}: that is no host and port").format(scheme=scheme, text=text))
     return (f"[{host}]" if ":" in host else host), port
 
 
@@ -167,11 +176,17 @@ def _maker(scheme: str) -> Maker:
             maker: Maker = import_module(f"engine.queues.{module}").make
         except ImportError as error:
             raise SettingsError(
-                f"{scheme}:// needs a library that is not installed ({error.name}); run: pip install 'xinshi[{extra}]'"
+                _(
+                    "{scheme}:// needs a library that is not installed ({name}); run: pip install 'xinshi[{extra}]'"
+                ).format(scheme=scheme, name=error.name, extra=extra)
             ) from error
         return maker
     for point in entry_points(group=GROUP, name=scheme):
         found: Maker = point.load()
         return found
     others = sorted({point.name for point in entry_points(group=GROUP)})
-    raise SettingsError(f"{scheme}:// is no queue known here; known are {', '.join([*_EXTRAS, *others])}")
+    raise SettingsError(
+        _("{scheme}:// is no queue known here; known are {names}").format(
+            scheme=scheme, names=", ".join([*_EXTRAS, *others])
+        )
+    )

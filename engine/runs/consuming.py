@@ -506,7 +506,7 @@ class Consumer:
             if self._is_drained and not await self._may_send():
                 break
             if (words := self._timetable.words()) != told:
-                self._live.notice(f"{self._source.name} {words}")
+                self._live.notice(_("{name} {words}").format(name=self._source.name, words=words))
                 self._live.phase = told = words
             await first_of(stop.gently, timeout=min(LOOK_AGAIN_S, self._timetable.waits_s))
         self._live.phase = before

@@ -16,6 +16,7 @@ from typing import Protocol
 from engine.errors import BadAnswer, GatewayError, NoAnswer, NotSent
 from engine.gateway.polls import Polled
 from engine.journal.port import KeptPoll, PollAnswer, PollKind, PollOutcome, PollRead, TrackingJournal
+from engine.language import _
 from engine.telemetry import logger
 from engine.tracking.optouts import OPT_OUT_WORDS
 from engine.tracking.reading import Told, tell
@@ -142,7 +143,7 @@ class Poller:
         try:
             answer = await self._seam.ask(most or 0)
         except asyncio.CancelledError:
-            await self._end(poll_id, PollOutcome.LOST, "the poll was cut")
+            await self._end(poll_id, PollOutcome.LOST, _("the poll was cut"))
             raise
         except GatewayError as error:
             await self._end(poll_id, _outcome(error), str(error))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.gateway.polls import Polled, PollError, PollErrorKind
 from engine.journal.port import ReplyLine, ReportLine
+from engine.language import _
 from engine.tracking.optouts import OPT_OUT_WORDS, is_opt_out
 
 _COUNTRY = re.compile(r"(?:\+|00)?86(?=1[0-9]{10}$)")
@@ -43,7 +44,7 @@ def tell(polled: Polled, *, complete: bool, opt_out_words: Collection[str] = OPT
     """Turn records into lines; `complete` False: the answer was cut off."""
     serious = [error for error in polled.errors if error.kind is not PollErrorKind.NO_DATA]
     stops = [_words(error) for error in serious if error.kind in _STOPS]
-    problems = [*polled.problems, *([] if complete else ["the answer was cut off"])]
+    problems = [*polled.problems, *([] if complete else [_("the answer was cut off")])]
     return Told(
         reports=[
             ReportLine(r.task_id or "", plain_mobile(r.mobile), r.state, r.at, r.status, r.error_code)
@@ -73,5 +74,5 @@ def plain_mobile(mobile: str) -> str:
 
 
 def _words(error: PollError) -> str:
-    said = error.text or "no reason given"
-    return f"error {error.code}: {said}" if error.code is not None else said
+    said = error.text or _("no reason given")
+    return _("error {code}: {said}").format(code=error.code, said=said) if error.code is not None else said

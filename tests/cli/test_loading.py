@@ -42,7 +42,9 @@ async def loaded(desk: Desk, *words: str) -> set[str]:
 async def test_the_words_of_the_commands_load_nothing_but_themselves(desk: Desk) -> None:
     found = await loaded(desk, "--help")
     assert "engine.cli.app" in found
-    assert found.isdisjoint(LIBRARIES - {"rich"} | {"markdown_it", "pygments", "engine.settings", "engine.model", "asyncio"})
+    assert found.isdisjoint(
+        LIBRARIES - {"rich"} | {"markdown_it", "pygments", "engine.settings", "engine.model", "asyncio"}
+    )
 
 
 @pytest.mark.parametrize(
