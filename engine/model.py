@@ -62,6 +62,7 @@ class PauseReason(StrEnum):
     WINDOW = "window"  # outside the hours in which the campaign may send
     FLOOR = "floor"  # the points that are to stay would not
     CANARY = "canary"  # too few of those who went first were delivered, or too few reports came
+    SCHEDULE = "schedule"  # the moment at which the gateway was to send it is over
     UNDELIVERED = "undelivered"  # too many of the last reports say undelivered
 
 

@@ -22,6 +22,7 @@ BECAUSE = {
     PauseReason.WINDOW: N_("outside its hours"),
     PauseReason.FLOOR: N_("the points that are to stay would not"),
     PauseReason.CANARY: N_("the canary did not come through"),
+    PauseReason.SCHEDULE: N_("the time at which the gateway was to send it is over (--gateway-schedule)"),
     PauseReason.UNDELIVERED: N_("too many of the last reports say undelivered"),
 }
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from engine.clock import Clocks, SteadyClock
 from engine.dispatch.finish import finish
 from engine.dispatch.pool import Pool, PoolEnd
+from engine.dispatch.schedule import date_words
 from engine.dispatch.timetable import Timetable
 from engine.dispatch.waiting import ended_unless
 from engine.errors import (
@@ -145,12 +146,25 @@ class Engine:
         conduct = decided(wish, self.settings, record.conduct)
         if await self.journal.planned_kinds(record.campaign_id):
             refuse_closed(conduct, self._wall())
+        elif record.conduct.scheduled_for not in (None, conduct.scheduled_for):
+            await self._refuse_all_gone(record)
         await self.journal.set_conduct(record.campaign_id, conduct)
         if conduct.canary != record.conduct.canary:
             await self.journal.set_canary(record.campaign_id, None, passed=False)
         again = await self.journal.find_campaign(name=record.name)
         assert again is not None
         return again
+
+    async def _refuse_all_gone(self, record: CampaignRecord) -> None:
+        """Raises SendRefused where nothing is left that could be sent at another time than the gateway was told."""
+        at = record.conduct.scheduled_for
+        if at is not None and not await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
+            raise SendRefused(
+                _(
+                    "--gateway-schedule: nothing of {name} is left to hand over; the gateway was told {at}, and that cannot be "
+                    "changed"
+                ).format(name=record.name, at=date_words(at))
+            )
 
     async def _found(self, order: SendOrder, key: str, *, again: bool) -> CampaignRecord | None:
         """The campaign of this name or key. Raises PlanError."""

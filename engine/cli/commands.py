@@ -26,6 +26,7 @@ from engine.cli.screening import (
 )
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
+from engine.dispatch.schedule import date_words
 from engine.dispatch.waiting import unless_set
 from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
@@ -412,7 +413,7 @@ async def _agreed_plan(
         if agreed and test:
             agreed = await _tested(engine, made, common, stop, test=test, asks=asks)
         if agreed and asks:
-            agreed = await _agreed(_("Send to {people} people now? [y/N] ").format(people=_how_many(made, order)))
+            agreed = await _agreed(_question(made, order))
         if agreed:
             return made
     except BaseException:  # put in order, then raised on
@@ -420,6 +421,15 @@ async def _agreed_plan(
         raise
     await engine.discard(made)
     return None
+
+
+def _question(made: Plan, order: SendOrder) -> str:
+    people, at = _how_many(made, order), made.conduct.scheduled_for
+    if at is None:
+        return _("Send to {people} people now? [y/N] ").format(people=people)
+    return _("Hand over {people} people now, for the gateway to send at {moment}? [y/N] ").format(
+        people=people, moment=date_words(at)
+    )
 
 
 def _how_many(made: Plan, order: SendOrder) -> str:

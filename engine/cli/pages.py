@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ from unicodedata import east_asian_width
 
 from engine.cli.screening import screening_json, screening_lines
 from engine.clock import wall_time
+from engine.dispatch.hours import read_windows
 from engine.dispatch.lane import ENOUGH_IN_FLIGHT
+from engine.dispatch.schedule import LEAD, date_words
 from engine.dispatch.timetable import ends_words, moment_words
 from engine.errors import EngineError
 from engine.language import N_, _, _n
@@ -69,6 +71,10 @@ _BEFORE_GOING_ON = {
     PauseReason.LIMIT: N_("--limit N releases N more; without it, all that is left goes out."),
     PauseReason.FLOOR: N_("Top up, or lower --keep-points; --allow-partial sends what the points above it reach for."),
     PauseReason.CANARY: N_("Look at the reasons above. Going on accepts them: the rest goes out."),
+    PauseReason.SCHEDULE: N_(
+        "The rest was not agreed to at another time: --gateway-schedule TIME gives it one, --gateway-schedule now sends it at "
+        "once."
+    ),
     PauseReason.UNDELIVERED: N_(
         "Look at the reasons (`xinshi report`); canary.undelivered_spike = 0 never pauses for them."
     ),
@@ -301,7 +307,8 @@ def _conduct_json(plan: Plan) -> dict[str, Any]:
         "begins": _iso(hours.opens_at(now)),
         "ends": _iso(hours.ends_at(now, plan.forecast_s)),
         "expires": _iso(conduct.expires_at),
-        "windows": [str(window) for window in hours.windows],
+        **({"scheduled_for": _iso(conduct.scheduled_for)} if conduct.scheduled_for else {}),
+        "windows": [str(window) for window in read_windows(conduct.windows)],
         "canary": conduct.canary,
     }
 
@@ -372,8 +379,10 @@ def _conduct_lines(plan: Plan) -> Iterator[Line]:
     """When it goes, and who goes first."""
     conduct, hours, now = plan.conduct, hours_of(plan.conduct), wall_time()
     if conduct.windows:
-        yield "  " + _("hours"), ", ".join(map(str, hours.windows)), ""
-    if (begin := hours.opens_at(now)) is None:
+        yield "  " + _("hours"), ", ".join(map(str, read_windows(conduct.windows))), ""
+    if conduct.scheduled_for is not None:
+        yield from _schedule_lines(conduct.scheduled_for, now, plan.forecast_s, hours.zone)
+    elif (begin := hours.opens_at(now)) is None:
         yield "  " + _("opens"), _("NEVER: it expires before its hours begin"), ""
     elif conduct.not_before is not None or conduct.windows or conduct.expires_at is not None:
         yield "  " + _("opens"), _("now") if begin <= now else moment_words(begin, now, hours.zone), ""
@@ -391,6 +400,26 @@ def _conduct_lines(plan: Plan) -> Iterator[Line]:
             ),
             "",
         )
+
+
+def _schedule_lines(at: datetime, now: datetime, work_s: float, zone: tzinfo) -> Iterator[Line]:
+    """When the gateway sends it, whether all of it is handed over by then, and what nobody can undo."""
+    yield "  " + _("scheduled"), _("{moment}: the gateway keeps it and sends it then").format(moment=date_words(at)), ""
+    by, done = at - LEAD, now + timedelta(seconds=work_s)
+    words = _("now, until about {moment}").format(moment=moment_words(done, now, zone))
+    if done > by:
+        words = _(
+            "now; at this pace {share:.0%} until {moment}, and the rest pauses: raise the pace, or choose a later time"
+        ).format(share=(by - now).total_seconds() / work_s, moment=moment_words(by, now, zone))
+    yield "  " + _("handed over"), words, ""
+    yield (
+        "  " + _("mind"),
+        _(
+            "what is handed over cannot be taken back: `cancel` and opt-outs reach only the rest\n"
+            "reports come after that time"
+        ),
+        "",
+    )
 
 
 def _pace_words(plan: Plan) -> str:
@@ -462,6 +491,7 @@ def summary_page(
         *([(_("account"), account.name, "")] if account else []),
         (_("state"), headline(summary), ""),
         *_why_lines(summary),
+        *_scheduled_lines(summary),
         *_forgotten_lines(summary),
         (
             _("rows"),
@@ -555,6 +585,15 @@ def _forgotten_lines(summary: CampaignSummary) -> Iterable[Line]:
             _("numbers and texts, on {forgotten_at:%Y-%m-%d}").format(forgotten_at=local(summary.forgotten_at)),
             "",
         )
+
+
+def _scheduled_lines(summary: CampaignSummary) -> Iterable[Line]:
+    if summary.scheduled_for is None:
+        return
+    words = _("{moment}: the gateway sends then what it has accepted")
+    if summary.scheduled_for <= wall_time():
+        words = _("{moment}: the gateway was to send then what it had accepted")
+    yield _("scheduled"), words.format(moment=date_words(summary.scheduled_for)), ""
 
 
 def _why_lines(summary: CampaignSummary) -> Iterable[Line]:

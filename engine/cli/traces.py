@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.pages import Line, grid, parts_words, times_line
+from engine.dispatch.schedule import date_words
 from engine.language import _
 from engine.moments import when, with_local_times
 from engine.runs.looking import listed
@@ -137,6 +138,8 @@ def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
 
 def _attempt_words(attempt: AttemptRow) -> str:
     outcome = _("no outcome yet") if attempt.outcome is None else word_of(attempt.outcome.value)
+    if attempt.scheduled_for is not None:
+        outcome += _(", to be sent at {moment}").format(moment=date_words(attempt.scheduled_for))
     return _("{state}: {why}").format(state=outcome, why=_(attempt.reason)) if attempt.reason else outcome
 
 
@@ -168,6 +171,7 @@ def _trace_json(trace: Trace) -> dict[str, Any]:
                 "number": attempt.number,
                 "started": attempt.started_at.isoformat(),
                 "ended": _iso(attempt.finished_at),
+                **({"scheduled_for": _iso(attempt.scheduled_for)} if attempt.scheduled_for else {}),
                 "outcome": None if attempt.outcome is None else attempt.outcome.value,
                 "reason": attempt.reason,
                 "task_id": attempt.task_id,

@@ -65,6 +65,15 @@ class When:
     expire: Annotated[
         str | None, Parameter(help=_("What has not been sent by then never is: a time as for --at, or never."))
     ] = None
+    gateway_schedule: Annotated[
+        str | None,
+        Parameter(
+            help=_(
+                "Hand it over now, and have the gateway send it then: a time as for --at, at most 30 days away. Nothing that was "
+                "handed over can be taken back; now: no such time."
+            )
+        ),
+    ] = None
     keep_points: Annotated[
         int | None,
         Parameter(validator=Number(gte=0), help=_("Points that stay: pause before the balance falls below.")),
@@ -92,6 +101,7 @@ class When:
             begin=self.at,
             windows=self.window,
             expire=self.expire,
+            schedule=self.gateway_schedule,
             keep_points=None if self.keep_points is None else Decimal(self.keep_points),
             canary=self.canary,
             canary_delivered=self.canary_delivered,

@@ -87,6 +87,7 @@ class Terms:
     doubts_in_a_row: int
     refusals_in_a_row: int
     grace_s: float
+    scheduled_for: datetime | None = None  # when the gateway is to send what it is handed; None: at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,7 +389,11 @@ class Pool:
                 await self._journal.cancel_emptied(claim)
                 raise _Withheld
             return await self._journal.record_intent(
-                self._terms.account, claim, started_at=self._wall_clock(), omit=omit
+                self._terms.account,
+                claim,
+                started_at=self._wall_clock(),
+                omit=omit,
+                scheduled_for=self._terms.scheduled_for,
             )
         except ClaimLost:
             logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})

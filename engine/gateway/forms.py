@@ -68,28 +68,44 @@ class SendForm:
     def __init__(self, profile: Profile, credentials: Credentials) -> None:
         self._charset = profile.request_charset
         self._signer = _signer(profile, credentials)
+        self._send_time_format = profile.send_time_format
         before = [("action", "send"), *_identity(profile, credentials)]
-        after = [("sendTime", "")]
+        after = []
         if profile.checkcontent:
             after.append(("checkcontent", "1"))
         if profile.extno:
             after.append(("extno", profile.extno))
         after.extend(_reply_form(profile))
         self._before = _form(before, self._charset) + b"&content="
-        self._after = b"&" + _form(after, self._charset) + (b"&" if self._signer else b"&mobile=")
+        self._after = b"".join(b"&" + _form([pair], self._charset) for pair in after)
+        self._after += b"&" if self._signer else b"&mobile="
 
-    def prepare(self, content: str) -> PreparedMessage:
-        """One text, ready for any number of batches. Raises PlanError with the place of a character that the charset lacks."""
+    def prepare(self, content: str, *, scheduled_for: datetime | None = None) -> PreparedMessage:
+        """One text, ready for any number of batches; the gateway is to send it at `scheduled_for` (aware), None: at once.
+
+        Raises PlanError with the place of a character that the charset lacks, ValueError for a time without a zone.
+        """
         text = _percent_encoded(_bytes("content", content, self._charset))
-        return PreparedMessage(prefix=self._before + text + self._after, signer=self._signer)
+        send_time = _form([("sendTime", self._send_time(scheduled_for))], self._charset)
+        return PreparedMessage(prefix=b"%b%b&%b%b" % (self._before, text, send_time, self._after), signer=self._signer)
+
+    def _send_time(self, at: datetime | None) -> str:
+        """China time, as the profile writes it. Source: gateway/protocol.md §4.3."""
+        if at is None:
+            return ""
+        if at.tzinfo is None:
+            raise ValueError("a schedule needs an aware time")
+        return at.astimezone(CHINA).strftime(self._send_time_format)
 
 
-def prepare(profile: Profile, credentials: Credentials, content: str) -> PreparedMessage:
-    """One text, ready for any number of batches.
+def prepare(
+    profile: Profile, credentials: Credentials, content: str, *, scheduled_for: datetime | None = None
+) -> PreparedMessage:
+    """One text, ready for any number of batches; see `SendForm.prepare`.
 
     Raises PlanError with the place of a character that the profile's charset lacks, SettingsError when a credential holds one.
     """
-    return SendForm(profile, credentials).prepare(content)
+    return SendForm(profile, credentials).prepare(content, scheduled_for=scheduled_for)
 
 
 def overage_body(profile: Profile, credentials: Credentials, *, now: datetime) -> bytes:

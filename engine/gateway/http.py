@@ -145,11 +145,11 @@ class HttpGateway:
         self._doors.clear()
         await self._stack.aclose()
 
-    def prepare(self, content: str) -> PreparedMessage:
-        """One text, encoded for this account and profile. Raises PlanError, SettingsError."""
+    def prepare(self, content: str, *, scheduled_for: datetime | None = None) -> PreparedMessage:
+        """One text, encoded for this account and profile; see `SendForm.prepare`. Raises PlanError, SettingsError."""
         if self._form is None:
             self._form = SendForm(self.profile, self._credentials)
-        return self._form.prepare(content)
+        return self._form.prepare(content, scheduled_for=scheduled_for)
 
     async def send(self, prepared: PreparedMessage, mobiles: str, *, batch_size: int) -> Outcome:
         """Hand over one batch, once. Trouble of any kind is an Outcome; only CancelledError is raised, and means in doubt."""

@@ -6,6 +6,7 @@ Source of every default: gateway/protocol.md §20.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -100,6 +101,7 @@ class Profile:
     rt_json: bool = False
     checkcontent: bool = False
     extno: str = ""
+    send_time_format: str = "%Y-%m-%d %H:%M:%S"  # of sendTime, in China time
     status_num: int = 1000  # reports a poll
     max_recipients: int = 100  # numbers a request
     max_content_units: int = 500  # UTF-16 units
@@ -298,6 +300,19 @@ def _digits(value: object) -> str:
     raise _NotAllowedError(_('up to 10 digits in quotes, or ""'))
 
 
+_DIRECTIVE = re.compile("%(.?)")
+_IN_A_MOMENT = ["H", "M", "S", "Y", "d", "m"]  # sorted
+
+
+def _moment_format(value: object) -> str:
+    """Each part of a moment once. Neither a 12-hour clock nor a short year: they name two moments. Source: protocol.md §4.3."""
+    if isinstance(value, str) and sorted(_DIRECTIVE.findall(value)) == _IN_A_MOMENT:
+        between = _DIRECTIVE.sub("", value)
+        if between.isascii() and between.isprintable() and not any(sign.isdigit() for sign in between):
+            return value
+    raise _NotAllowedError(_('%Y, %m, %d, %H, %M and %S, each once, such as "%Y-%m-%d %H:%M:%S"'))
+
+
 def _path(value: object) -> str:
     if isinstance(value, str) and value.startswith("/") and value.isascii() and not set(value) & set(" ?#%\\\t\r\n"):
         return value
@@ -317,6 +332,7 @@ _CHECKS: Mapping[str, Check] = {
     "rt_json": _boolean,
     "checkcontent": _boolean,
     "extno": _digits,
+    "send_time_format": _moment_format,
     "status_num": _whole(1, 4000),
     "max_recipients": _whole(1, 50_000),
     "max_content_units": _whole(1, 10_000),

@@ -235,6 +235,7 @@ async def _attempt_rows(connection: AsyncConnection, where: ColumnElement[bool])
             evidence=row.evidence or "",
             charge=row.points,
             omitted=_split(row.omitted),
+            scheduled_for=row.scheduled_for,
             settled_by=None if row.settled_by is None else SettledBy(row.settled_by),
             settled_at=row.settled_at,
             waits_for=row.waits_for or "",

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.gateway.polls import ReportState
@@ -23,6 +23,7 @@ from engine.journal.settling import WAS_TAKEN
 from engine.model import BatchState, CampaignState
 
 _TASKS_AT_ONCE = 500
+_OF_ATTEMPT = (attempt.c.batch_id == entry.c.batch_id) & (attempt.c.number == entry.c.attempt_number)
 _OF_TEXT = (message.c.campaign_id == batch.c.campaign_id) & (message.c.seq == batch.c.message_seq)
 
 
@@ -63,6 +64,7 @@ def conduct_columns(conduct: Conduct) -> dict[str, Any]:
     return {
         "not_before": conduct.not_before,
         "expires_at": conduct.expires_at,
+        "scheduled_for": conduct.scheduled_for,
         "windows": json.dumps(list(conduct.windows), ensure_ascii=False),
         "zone": conduct.zone,
         "keep_points": conduct.keep_points,
@@ -79,6 +81,7 @@ def conduct_of(row: Row[Any]) -> Conduct:
         windows=tuple(json.loads(row.windows)),
         zone=row.zone,
         expires_at=row.expires_at,
+        scheduled_for=row.scheduled_for,
         keep_points=row.keep_points,
         canary=row.canary,
         canary_delivered=row.canary_delivered,
@@ -158,15 +161,20 @@ class ConductLooks(ABC):
             rows = (await connection.execute(query)).all()
         return [Unsent(campaign_id=row[0], name=row[1], expires_at=row[2], segments=int(row[3])) for row in rows]
 
-    async def last_drops(self, account: str, *, limit: int) -> list[Drop]:
-        """What the last accepted answers of the account said of its balance."""
+    async def last_drops(self, account: str, *, limit: int, scheduled: bool = False) -> list[Drop]:
+        """What the last accepted answers of the account said of its balance; `scheduled`: those to what is sent later."""
+        later = (attempt.c.account == account) & attempt.c.scheduled_for.is_not(None)
         query = (
             select(entry.c.points, entry.c.remaining)
             .where(entry.c.account == account, entry.c.kind == "charge", entry.c.remaining.is_not(None))
             .order_by(entry.c.at.desc())
             .limit(limit)
         )
+        if scheduled:
+            query = query.join(attempt, _OF_ATTEMPT).where(later)
         async with self._look() as connection:
+            if scheduled and not (await connection.execute(select(exists().where(later)))).scalar():
+                return []  # by an index, and true of most accounts
             rows = (await connection.execute(query)).all()
         return [Drop(charge=points, remaining=remaining) for points, remaining in rows]
 

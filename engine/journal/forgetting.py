@@ -70,8 +70,10 @@ class Waiting:
 
 
 def campaigns_before(connection: Connection, before: datetime) -> tuple[list[Ended], list[Waiting]]:
-    """The campaigns whose last attempt ended before that time, oldest first; and those as old that are not over."""
-    last = func.coalesce(func.max(attempt.c.finished_at, type_=attempt.c.finished_at.type), campaign.c.created_at)
+    """The campaigns whose last attempt ended, or was to be sent, before that time, oldest first; and those as old that are not over."""
+    # What the gateway sends later is not over before.
+    sent = func.coalesce(attempt.c.scheduled_for, attempt.c.finished_at)
+    last = func.coalesce(func.max(sent, type_=attempt.c.finished_at.type), campaign.c.created_at)
     query = (
         select(
             campaign.c.id,
@@ -80,7 +82,7 @@ def campaigns_before(connection: Connection, before: datetime) -> tuple[list[End
             campaign.c.recipients,
             campaign.c.forgotten_at,
             campaign.c.created_at,
-            func.max(attempt.c.finished_at, type_=attempt.c.finished_at.type).label("last"),
+            func.max(sent, type_=attempt.c.finished_at.type).label("last"),
             select(func.count())
             .where(batch.c.campaign_id == campaign.c.id, batch.c.state.in_([state.value for state in _OPEN]))
             .scalar_subquery()
@@ -122,7 +124,7 @@ class ForgettingLooks(ABC):
         """A connection that reads."""
 
     async def campaigns_before(self, before: datetime) -> tuple[list[Ended], list[Waiting]]:
-        """The campaigns whose last attempt ended before that time, oldest first; and those as old that are not over."""
+        """The campaigns whose last attempt ended, or was to be sent, before that time, oldest first; and those as old that are not over."""
         async with self._look() as connection:
             return await connection.run_sync(campaigns_before, before)
 

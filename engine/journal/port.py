@@ -48,7 +48,7 @@ class SourceRecord:
 class Conduct:
     """What the operator decided of a campaign: when it may send, how many points stay, and who goes first.
 
-    `windows` as they were written, in the time of `zone`; `keep_points` None: as the settings say; `canary` in recipients, of
+    `scheduled_for`: it is handed over at any hour, and the gateway sends it then. `windows` as they were written, in the time of `zone`; `keep_points` None: as the settings say; `canary` in recipients, of
     whose reports the share `canary_delivered` (0 to 1) must say delivered.
     """
 
@@ -56,6 +56,7 @@ class Conduct:
     windows: tuple[str, ...] = ()
     zone: str = ""
     expires_at: datetime | None = None
+    scheduled_for: datetime | None = None
     keep_points: Decimal | None = None
     canary: int = 0
     canary_delivered: float = 0.0
@@ -202,6 +203,7 @@ class AttemptRow:
     settled_by: SettledBy | None = None
     settled_at: datetime | None = None
     waits_for: str = ""
+    scheduled_for: datetime | None = None  # when the gateway sends it; None: at once
 
     @property
     def is_open(self) -> bool:
@@ -446,9 +448,15 @@ class Journal(Protocol):
         ...
 
     async def record_intent(
-        self, account: str, claim: Claim, *, started_at: datetime, omit: Sequence[str] = ()
+        self,
+        account: str,
+        claim: Claim,
+        *,
+        started_at: datetime,
+        omit: Sequence[str] = (),
+        scheduled_for: datetime | None = None,
     ) -> Submitted:
-        """Make durable what is about to leave. Raises ClaimLost when the batch is not this claim's any more."""
+        """Make durable what is about to leave, with the time at which the gateway is to send it. Raises ClaimLost when the batch is not this claim's any more."""
         ...
 
     async def cancel_emptied(self, claim: Claim) -> None:
@@ -531,6 +539,7 @@ class StretchAttempt:
     task_id: str | None
     charge: Decimal | None
     remaining: Decimal | None
+    scheduled: bool = False  # the gateway was to send it at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -545,10 +554,14 @@ class StretchReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStretch:
-    """What happened on an account since some time, across its campaigns, from one consistent look."""
+    """What happened on an account since some time, across its campaigns, from one consistent look.
+
+    `due`: the times at which the gateway was to send what it had taken before, as far as that may have been in this time.
+    """
 
     attempts: list[StretchAttempt]
     readings: list[StretchReading]
+    due: list[datetime] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,8 @@ _MAY_HAVE_REACHED = or_(
     (attempt.c.outcome == OutcomeKind.IN_DOUBT.value)
     & or_(attempt.c.evidence.is_(None), attempt.c.evidence.like("taken:%")),
 )
+_REACHED_AT = func.coalesce(attempt.c.scheduled_for, attempt.c.started_at)
+"""When the gateway sends what an attempt carried: at once, or at the time it was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class ReachedLooks(ABC):
         begun = exists().where(
             attempt.c.campaign_id == campaign.c.id, attempt.c.started_at >= literal_column(str(since_us))
         )
+        due = type_coerce(campaign.c.scheduled_for, BigInteger) >= since_us
         query = (
             select(
                 campaign.c.id,
@@ -85,7 +88,7 @@ class ReachedLooks(ABC):
                 kept.label("kept"),
             )
             .where(campaign.c.state != "planning", campaign.c.forgotten_at.is_(None))
-            .where(or_(kept & lately, ~kept & begun))
+            .where(or_(kept & lately, ~kept & or_(begun, due)))
             .order_by(campaign.c.id.desc())
         )
         if campaign_id is not None:
@@ -114,7 +117,7 @@ class ReachedLooks(ABC):
 
     async def carried(self, campaign_id: int) -> AsyncIterator[tuple[int, str, str]]:
         """Whom the attempts of a campaign carried: the hour, comma-joined numbers, and those of them that were omitted."""
-        hour = (type_coerce(attempt.c.started_at, BigInteger) // literal_column(str(HOUR_US))).label("hour")
+        hour = (type_coerce(_REACHED_AT, BigInteger) // literal_column(str(HOUR_US))).label("hour")
         mine = (attempt.c.campaign_id == campaign_id) & _MAY_HAVE_REACHED
         whole = (
             select(hour, func.aggregate_strings(batch.c.mobiles, ",").label("mobiles"))
@@ -135,7 +138,7 @@ class ReachedLooks(ABC):
 
     async def undelivered(self, campaign_id: int) -> AsyncIterator[tuple[int, str]]:
         """Who was not reached after all, by the last report: the hour of the attempt, and comma-joined numbers."""
-        hour = (type_coerce(attempt.c.started_at, BigInteger) // literal_column(str(HOUR_US))).label("hour")
+        hour = (type_coerce(_REACHED_AT, BigInteger) // literal_column(str(HOUR_US))).label("hour")
         query = (
             select(hour, func.aggregate_strings(report.c.mobile, ",").label("mobiles"))
             .join(report, (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id))

@@ -37,7 +37,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -130,6 +130,9 @@ campaign = Table(
     # What the operator decided: when it may send, how many points stay, who goes first.
     Column("not_before", Timestamp),
     Column("expires_at", Timestamp),
+    Column(
+        "scheduled_for", Timestamp
+    ),  # handed over with this time, at which the gateway sends; NULL: it sends at once
     Column("windows", Text, nullable=False, server_default="[]"),  # JSON list, as they were written
     Column("zone", Text, nullable=False, server_default=""),
     Column("keep_points", Points),  # NULL: as the settings say
@@ -244,6 +247,7 @@ attempt = Table(
     Column("omitted", Text, nullable=False),  # numbers of the batch this attempt left out, comma-joined
     Column("started_at", Timestamp, nullable=False),
     Column("finished_at", Timestamp),
+    Column("scheduled_for", Timestamp),  # the time it carried, at which the gateway sends; NULL: it sends at once
     Column("outcome", Text),  # NULL: no outcome yet
     Column("reason", Text),
     Column("refusal", Text),
@@ -263,6 +267,7 @@ attempt = Table(
     CheckConstraint("evidence IS NULL OR outcome = 'in_doubt'", name="ck_attempt_evidence"),
     Index("ix_attempt_campaign", "campaign_id", "outcome"),
     Index("ix_attempt_started", "account", "started_at"),
+    Index("ix_attempt_scheduled", "account", "scheduled_for", sqlite_where=text("scheduled_for IS NOT NULL")),
     Index("ix_attempt_task", "task_id"),
 )
 

@@ -25,6 +25,9 @@ from engine.journal.port import (
 from engine.journal.schema import attempt, batch, campaign, entry, message, poll
 from engine.model import BatchState, CampaignState, OutcomeKind
 
+SENT_WITHIN = timedelta(hours=2)
+"""What is scheduled for a moment, the gateway has sent so much later at the latest, as far as the balance goes."""
+
 LONGEST_REQUEST = timedelta(minutes=15)
 """No request is under way longer: the longest answer timeout, and some."""
 
@@ -89,6 +92,12 @@ class SettlingLooks(ABC):
         rows_of_readings = select(entry).where(
             entry.c.account == account, entry.c.kind == "reading", entry.c.at >= since
         )
+        times_due = (
+            select(attempt.c.scheduled_for)
+            .distinct()
+            .where(attempt.c.account == account, attempt.c.scheduled_for >= since - SENT_WITHIN)
+            .where(or_(attempt.c.outcome.is_(None), WAS_TAKEN, _UNSETTLED))
+        )
         async with self._look() as connection:
             # The readings first: whatever they may show has begun before the attempts are looked at, and is among them.
             readings = [
@@ -101,7 +110,8 @@ class SettlingLooks(ABC):
                 for row in await connection.execute(rows_of_readings.order_by(entry.c.at))
             ]
             attempts = [_stretch_attempt(row) for row in await connection.execute(rows_of_attempts)]
-        return AccountStretch(attempts=attempts, readings=readings)
+            due = list((await connection.execute(times_due)).scalars())
+        return AccountStretch(attempts=attempts, readings=readings, due=due)
 
     async def saw_short_count(self, account: str) -> bool:
         """Whether an answer of this account ever counted fewer numbers than the request held."""
@@ -178,6 +188,7 @@ def _stretch_attempt(row: Row[Any]) -> StretchAttempt:
         task_id=row.task_id,
         charge=row.points,
         remaining=row.remaining,
+        scheduled=row.scheduled_for is not None,
     )
 
 

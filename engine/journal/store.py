@@ -342,10 +342,16 @@ class SqlJournal(
         await self._commits.do(writes.release, claims)
 
     async def record_intent(
-        self, account: str, claim: Claim, *, started_at: datetime, omit: Sequence[str] = ()
+        self,
+        account: str,
+        claim: Claim,
+        *,
+        started_at: datetime,
+        omit: Sequence[str] = (),
+        scheduled_for: datetime | None = None,
     ) -> Submitted:
-        """Make durable what is about to leave. Raises ClaimLost when the batch is not this claim's any more."""
-        return await self._commits.do(writes.record_intents, (account, claim, started_at, tuple(omit)))
+        """Make durable what is about to leave, with the time at which the gateway is to send it. Raises ClaimLost when the batch is not this claim's any more."""
+        return await self._commits.do(writes.record_intents, (account, claim, started_at, tuple(omit), scheduled_for))
 
     async def cancel_emptied(self, claim: Claim) -> None:
         """End a batch of which every number has opted out. Raises ClaimLost when it is not this claim's any more."""

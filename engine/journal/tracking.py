@@ -294,7 +294,7 @@ class TrackingLooks(ABC):
         """A connection that reads."""
 
     async def delivery(self, campaign_id: int, *, overdue_before: datetime | None = None) -> Delivery:
-        """Recipients the gateway took by their final report. Without one they are overdue when taken before `overdue_before`.
+        """Recipients the gateway took by their final report. Without one they are overdue when sent before `overdue_before`.
 
         A report counts for a number that the attempt with its task id carried, and for no other.
         """
@@ -311,6 +311,7 @@ class TrackingLooks(ABC):
                 attempt.c.omitted,
                 attempt.c.size,
                 attempt.c.finished_at,
+                attempt.c.scheduled_for,
                 reported(ReportState.DELIVERED).label("delivered"),
                 reported(ReportState.UNDELIVERED).label("undelivered"),
             )
@@ -328,14 +329,14 @@ class TrackingLooks(ABC):
                 ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
                 final = [len(ours.intersection(names.split(","))) if names else 0 for names in row[-2:]]
                 delivered, undelivered = delivered + final[0], undelivered + final[1]
-                if overdue_before is not None and row.finished_at < overdue_before:
+                if overdue_before is not None and _sent_at(row) < overdue_before:
                     overdue += row.size - sum(final)
         return Delivery(delivered=delivered, undelivered=undelivered, overdue=overdue)
 
     async def shortfall(self, campaign_id: int, *, overdue_before: datetime | None = None) -> list[ShortBatch]:
         """The accepted batches of which the gateway counted fewer numbers than they carried, in order.
 
-        Whom it left out, its reports tell in time: of a batch answered before `overdue_before`, those without any report.
+        Whom it left out, its reports tell in time: of a batch sent before `overdue_before`, those without any report.
         """
         told = (report.c.account == attempt.c.account) & (report.c.task_id == attempt.c.task_id)
         reported = select(func.aggregate_strings(report.c.mobile, ",")).where(told).scalar_subquery()
@@ -520,9 +521,15 @@ class TrackingWrites:
         return await self._commits.do(remove_opt_outs, (account, mobiles, at, reason))
 
 
+def _sent_at(row: Row[Any]) -> datetime:
+    """From when on reports of an attempt that was taken can be waited for."""
+    at: datetime = row.finished_at if row.scheduled_for is None else max(row.finished_at, row.scheduled_for)
+    return at
+
+
 def _short_batch(row: Row[Any], overdue_before: datetime | None) -> ShortBatch:
     lacking = row.size - row.success_counts
-    if overdue_before is None or row.finished_at >= overdue_before or not row.mobiles:  # forgotten
+    if overdue_before is None or _sent_at(row) >= overdue_before or not row.mobiles:  # forgotten
         return ShortBatch(seq=row.seq, lacking=lacking, unreported=None)
     told = {*(row.reported or "").split(","), *row.omitted.split(",")}
     places = zip(row.mobiles.split(","), unpack_lines(row.lines), strict=True)

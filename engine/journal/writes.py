@@ -362,7 +362,7 @@ def release(connection: Connection, releases: Sequence[Sequence[Claim]]) -> list
     return [None] * len(releases)
 
 
-Intent = tuple[str, Claim, datetime, tuple[str, ...]]
+Intent = tuple[str, Claim, datetime, tuple[str, ...], datetime | None]
 
 _SUBMITTING = Bulk(
     update(batch)
@@ -379,7 +379,7 @@ _SUBMITTING = Bulk(
 )
 _ADD_ATTEMPT = Bulk(
     insert(attempt),
-    ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at"),
+    ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at", "scheduled_for"),
     hot=True,
 )
 
@@ -399,7 +399,7 @@ def record_intents(connection: Connection, intents: Sequence[Intent]) -> list[Su
 
 
 def _new_attempt_row(intent: Intent, submitted: Submitted) -> tuple[Any, ...]:
-    account, taken, started_at, omitted = intent
+    account, taken, started_at, omitted, scheduled_for = intent
     return (
         taken.batch_id,
         submitted.number,
@@ -409,11 +409,12 @@ def _new_attempt_row(intent: Intent, submitted: Submitted) -> tuple[Any, ...]:
         submitted.size,
         ",".join(omitted),
         microseconds(started_at),
+        None if scheduled_for is None else microseconds(scheduled_for),
     )
 
 
 def _submitted(intent: Intent) -> Submitted:
-    _, taken, started_at, omitted = intent
+    _, taken, started_at, omitted, _ = intent
     mobiles, size = taken.mobiles, taken.size
     if omitted:
         kept = [mobile for mobile in mobiles.split(",") if mobile not in set(omitted)]

@@ -108,7 +108,7 @@ def named(row: Doubt | InFlight | Answered) -> str:
 
 def read_chain(stretch: Stretch) -> Chain:
     """Lay the account's answers and readings side by side. Any order of the rows gives the same chain."""
-    off = _forbidden(stretch.policy) or _time_trouble(stretch)
+    off = _forbidden(stretch.policy) or _time_trouble(stretch) or _due_trouble(stretch)
     if off is not None:
         return Chain(off=off)
     placed, unplaced = _take_out_top_ups(stretch)
@@ -150,6 +150,13 @@ def _time_trouble(stretch: Stretch) -> str | None:
     if any(begin > end or end > stretch.now for begin, end in spans):
         return _("the clock was set back: an end lies before its beginning, or in the future")
     return None
+
+
+def _due_trouble(stretch: Stretch) -> str | None:
+    """What is sent later may be charged later, in one sum with what is in doubt."""
+    if not stretch.fell_due or stretch.policy.charges_when_taken:
+        return None
+    return _("the gateway sent scheduled messages in this time, and no answer shows that it charged them before")
 
 
 # -- the links -----------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class Doubt:
     full_charge: Decimal
     may_land_late: bool = True
     standing: Standing = Standing.OPEN
+    scheduled: bool = False  # the gateway was to send it at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Policy:
     short_counts: bool = False  # the profile says so, or one was seen on this account earlier
     short_bound: int = 20
     whole_answers_needed: int = 20
+    charges_when_taken: bool = False  # answers showed that what the gateway sends later is charged when it is taken
 
     @property
     def patience(self) -> timedelta:
@@ -139,6 +141,7 @@ class Stretch:
     reads: Sequence[BalanceRead]
     policy: Policy
     now: datetime
+    fell_due: bool = False  # the gateway may have sent in this time what it took before it
 
 
 class Finding(StrEnum):

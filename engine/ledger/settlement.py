@@ -206,6 +206,8 @@ class _Judge:
         candidate, chain = self._chain.candidates[at], self._chain
         if self._explanation.places[at] != {NOWHERE} or self._waits_for(candidate):
             return None
+        if self._may_be_charged_later(candidate):
+            return None
         gaps = [gap for gap in _places(chain, candidate) if gap >= 0]
         if not all(self._is_closed[gap] and chain.gaps[gap].end <= chain.told_until for gap in gaps):
             return None
@@ -236,6 +238,11 @@ class _Judge:
             )
         return None
 
+    def _may_be_charged_later(self, candidate: Candidate) -> bool:
+        """That its charge is missing proves nothing: the gateway may charge what it sends later when it sends it."""
+        row, policy = candidate.row, self._stretch.policy
+        return isinstance(row, Doubt) and row.scheduled and not policy.charges_when_taken
+
     def _why_open(self, at: int) -> str:
         """Which counts are known, and what is waited for."""
         candidate, places = self._chain.candidates[at], self._explanation.places[at]
@@ -249,6 +256,8 @@ class _Judge:
         for gap in (own or unsure)[:_NAMES_SHOWN]:
             names = self._names(self._fillers[gap])
             reasons.append(_("{gap} may be {names}").format(gap=self._chain.gaps[gap], names=names))
+        if self._may_be_charged_later(candidate):
+            reasons.append(_("no answer shows that the gateway charges what it sends later when it takes it"))
         waits = self._waits_for(candidate)
         if waits:
             reasons.append(waits)

@@ -46,6 +46,7 @@ def stretch_of(rows: AccountStretch, *, price: Decimal, policy: Policy, now: dat
         ],
         policy=policy,
         now=now,
+        fell_due=any(at <= now for at in rows.due),
     )
 
 
@@ -85,6 +86,7 @@ def _doubt(row: StretchAttempt, price: Decimal) -> Doubt:
         full_charge=_full_charge(row, price),
         may_land_late=row.may_land_late,
         standing=Standing.OPEN if row.settled_by is None else _STANDING[row.settled_by],
+        scheduled=row.scheduled,
     )
 
 

@@ -46,6 +46,7 @@ class CampaignSummary:
     forgotten_at: datetime | None = None
     account: str = ""  # the key of its login
     profile: str = ""
+    scheduled_for: datetime | None = None  # when the gateway sends what it was handed; None: at once
     # Points that answers show for one expected, where points are missing and the answers agree on something else than 1.
     price_ratio: Decimal | None = None
 
@@ -89,6 +90,7 @@ class CampaignSummary:
                 "unexplained": number(self.unexplained),
                 **({"likely_price_ratio": number(self.price_ratio)} if self.price_ratio is not None else {}),
             },
+            **({"scheduled_for": self.scheduled_for.isoformat()} if self.scheduled_for else {}),
             **({"forgotten": self.forgotten_at.isoformat()} if self.forgotten_at else {}),
         }
 
@@ -139,6 +141,7 @@ def summarise(
         forgotten_at=record.forgotten_at,
         account=record.account,
         profile=record.profile,
+        scheduled_for=record.conduct.scheduled_for,
         price_ratio=None if price_ratio == 1 else price_ratio,
     )
 

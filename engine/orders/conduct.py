@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 
 from engine.dispatch.hours import Hours, read_moment, read_windows, zone_of
+from engine.dispatch.schedule import FURTHEST, date_words, is_over, is_too_far
 from engine.dispatch.timetable import moment_words
 from engine.errors import PlanError, SendRefused
 from engine.journal.port import Conduct
@@ -29,6 +30,7 @@ class Wish:
     begin: str | None = None
     windows: tuple[str, ...] = ()
     expire: str | None = None
+    schedule: str | None = None
     keep_points: Decimal | None = None
     canary: int | None = None
     canary_delivered: str | None = None
@@ -49,9 +51,11 @@ def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Co
         not_before=_moment(wish.begin, NOW, before.not_before, wish, zone, "--at"),
         windows=_windows(wish.windows) if wish.windows else before.windows,
         expires_at=_moment(wish.expire, NEVER, before.expires_at, wish, zone, "--expire"),
+        scheduled_for=_moment(wish.schedule, NOW, before.scheduled_for, wish, zone, "--gateway-schedule"),
         keep_points=before.keep_points if wish.keep_points is None else wish.keep_points,
     )
     conduct = _with_canary(conduct, wish)
+    _refuse_at_odds(conduct)
     if conduct.canary and not settings.tracking.enabled:
         raise PlanError(
             _(
@@ -62,8 +66,66 @@ def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Co
     return conduct
 
 
+def _refuse_at_odds(conduct: Conduct) -> None:
+    """Raises PlanError, SendRefused where the gateway cannot keep the time together with what else was decided."""
+    at = conduct.scheduled_for
+    if at is None:
+        return
+    if conduct.not_before is not None:
+        raise PlanError(
+            _(
+                "--gateway-schedule and --at: with --at it waits here and can be cancelled, with --gateway-schedule it waits at "
+                "the gateway; leave one away (of a campaign that has one, `--at now` or `--gateway-schedule now` takes it back)"
+            )
+        )
+    if conduct.canary:
+        raise PlanError(
+            _(
+                "--gateway-schedule and --canary: a canary waits for reports, and they come after the time of the whole list; "
+                "leave one away (--canary 0), or see the text first with --test"
+            )
+        )
+    windows = Hours(windows=read_windows(conduct.windows), zone=zone_of(conduct.zone))
+    if windows.opens_at(at) != at:
+        raise SendRefused(
+            _(
+                "nothing was sent: --gateway-schedule {at} is outside the hours {windows} (--window); choose a time within "
+                "them, or --window {any_time}"
+            ).format(at=date_words(at), windows=", ".join(map(str, windows.windows)), any_time=ANY_TIME)
+        )
+    if conduct.expires_at is not None and conduct.expires_at < at:
+        raise SendRefused(
+            _(
+                "nothing was sent: it expires (--expire) at {expires}, before --gateway-schedule {at}; choose an earlier time, "
+                "or a later --expire"
+            ).format(expires=date_words(conduct.expires_at), at=date_words(at))
+        )
+
+
+def refuse_unreachable(conduct: Conduct, now: datetime) -> None:
+    """Raises SendRefused where nothing can be handed over for its time any more, or the time is too far away."""
+    at = conduct.scheduled_for
+    if at is None:
+        return
+    if is_over(at, now):
+        raise SendRefused(
+            _(
+                "nothing was sent: --gateway-schedule {at} is over, or less than a minute away; choose a later time, or "
+                "{now!r} to have it sent at once"
+            ).format(at=date_words(at), now=NOW)
+        )
+    if is_too_far(at, now):
+        raise SendRefused(
+            _(
+                "nothing was sent: --gateway-schedule {at} is more than {days} days away, and nothing can be taken back from "
+                "the gateway; with --at it waits here"
+            ).format(at=date_words(at), days=FURTHEST.days)
+        )
+
+
 def refuse_closed(conduct: Conduct, now: datetime) -> None:
     """Raises SendRefused where a campaign can never begin."""
+    refuse_unreachable(conduct, now)
     hours = hours_of(conduct)
     if hours.opens_at(now) is None:
         assert conduct.expires_at is not None
@@ -77,10 +139,10 @@ def refuse_closed(conduct: Conduct, now: datetime) -> None:
 
 
 def hours_of(conduct: Conduct) -> Hours:
-    """The hours as they are kept."""
+    """The hours in which requests may leave. What the gateway sends later may be handed over at any: its time is within them."""
     return Hours(
         not_before=conduct.not_before,
-        windows=read_windows(conduct.windows),
+        windows=() if conduct.scheduled_for else read_windows(conduct.windows),
         expires_at=conduct.expires_at,
         zone=zone_of(conduct.zone),
     )
@@ -93,8 +155,10 @@ def keep_points(conduct: Conduct, settings: Settings) -> Decimal:
 
 def signed(conduct: Conduct, settings: Settings) -> dict[str, str | int | float | None]:
     """What a plan hash covers of it."""
-    hours = hours_of(conduct)
+    hours = hours_of(replace(conduct, scheduled_for=None))
+    at = conduct.scheduled_for
     return {
+        **({} if at is None else {"gateway_schedule": at.isoformat()}),  # a plan without one has the hash it always had
         "not_before": None if hours.not_before is None else hours.not_before.isoformat(),
         "windows": ", ".join(sorted(map(str, hours.windows))),
         "zone": conduct.zone if hours.windows else "",

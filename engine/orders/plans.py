@@ -41,7 +41,7 @@ from engine.ledger.price import KEPT, ratio_of
 from engine.live import Live
 from engine.model import Balance, CampaignState, Message
 from engine.moments import local
-from engine.orders.conduct import Wish, decided, keep_points, signed
+from engine.orders.conduct import Wish, decided, keep_points, refuse_unreachable, signed
 from engine.orders.keywords import Checked, Explained, check_wording, explain
 from engine.orders.pipeline import Count, Cut, Listing, Pipeline
 from engine.orders.radar import Cap, Overlap, Sighting, cap_of, overlap_of, sighted
@@ -130,6 +130,7 @@ class Plan:
 
 async def preview(settings: Settings, account_name: str, order: SendOrder, reading: Pipeline, live: Live) -> Plan:
     """Plan without storing or sending anything. A balance that cannot be read is said, not raised."""
+    refuse_unreachable(decided(order.wish, settings), wall_time())
     async with Gate.open(settings, account_name) as gate:
         if order.add_to is None:  # a name that is no column is found before anything is asked of the gateway
             columns_of(wording_of(order, gate), await asyncio.to_thread(reading.listing))
@@ -472,7 +473,7 @@ def refuse_unsigned(order: SendOrder, hashed: str, differing: Callable[[str], Se
         return
     what = "; ".join(differing(order.signed_off)) or _(
         "nobody knows, because no plan with that hash was made here: list, text, account, pace, batch size, limit, hours, "
-        "canary or points to keep"
+        "time to send, canary or points to keep"
     )
     raise SendRefused(
         _(

@@ -27,6 +27,7 @@ _IN_WORDS = {
     "limit": N_("limit"),
     "screening": N_("the lists given with --exclude or --only"),
     "max_per_number": N_("messages a number may get"),
+    "gateway_schedule": N_("when the gateway sends it (--gateway-schedule)"),
 }
 _HASHED = frozenset({"screening"})
 

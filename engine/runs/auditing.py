@@ -19,7 +19,7 @@ from engine.ledger.settlement import settle
 from engine.ledger.stretch import stretch_of
 from engine.ledger.summary import CampaignSummary
 from engine.model import OutcomeKind
-from engine.runs.looking import overdue_before, summary_of
+from engine.runs.looking import charges_when_taken, overdue_before, summary_of
 from engine.settings import Settings
 
 
@@ -86,6 +86,7 @@ async def _stretch(journal: Reader, account: str, view: AuditView, *, price: Dec
         return None
     if not policy.short_counts:
         policy = replace(policy, short_counts=await journal.saw_short_count(account))
+    policy = replace(policy, charges_when_taken=await charges_when_taken(journal, account))
     since = view.readings[0].asked_at - policy.lag
     rows = await journal.account_stretch(account, since=since, patience=policy.patience)
     # In a journal somebody has tampered with, an answer may lack its charge: the laws name it, the drawing goes without it.

@@ -1,4 +1,4 @@
-"""What a campaign must stay within at each submission: its hours, and the points that are to stay."""
+"""What a campaign must stay within at each submission: its hours, the gateway's time to send, the points that are to stay."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from engine.dispatch.decisions import charge_of
 from engine.dispatch.pool import PoolEnd
+from engine.dispatch.schedule import Schedule
 from engine.dispatch.timetable import Timetable
 from engine.language import _
 from engine.ledger.floor import Floor
@@ -17,8 +18,10 @@ from engine.model import Claim, Outcome, OutcomeKind, PauseReason
 class Bounds:
     """Asked by the pool before each intent, and again when the request is about to leave."""
 
-    def __init__(self, timetable: Timetable, floor: Floor | None, *, price: Decimal) -> None:
-        self._timetable, self._floor, self._price = timetable, floor, price
+    def __init__(
+        self, timetable: Timetable, floor: Floor | None, *, price: Decimal, schedule: Schedule | None = None
+    ) -> None:
+        self._timetable, self._floor, self._price, self._schedule = timetable, floor, price, schedule
         self._answered = asyncio.Event()
 
     async def admit(self, claim: Claim) -> PoolEnd | None:
@@ -45,9 +48,11 @@ class Bounds:
 
     def closed(self) -> PoolEnd | None:
         """Why nothing may leave at this moment."""
-        if self._timetable.is_open:
-            return None
-        return PoolEnd(reason=PauseReason.WINDOW, detail=self._timetable.words())
+        if not self._timetable.is_open:
+            return PoolEnd(reason=PauseReason.WINDOW, detail=self._timetable.words())
+        if self._schedule is not None and self._schedule.is_over:
+            return PoolEnd(reason=PauseReason.SCHEDULE, detail=self._schedule.words())
+        return None
 
     def leave(self, claim: Claim, outcome: Outcome | None) -> None:
         """What was admitted came to this; None: it never left."""

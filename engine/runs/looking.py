@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import BadRecipient, JournalBusy, PlanError, SettingsError
+from engine.journal.conducting import Drop
 from engine.journal.lock import is_held
 from engine.journal.opening import read_journal
 from engine.journal.port import CampaignLists, OptOut, OptOutHistory, Trace
@@ -51,6 +53,20 @@ async def summary_of(
         else None
     )
     return summarise(record, counts, points, is_running=is_running, delivery=delivery, short=short, price_ratio=ratio)
+
+
+class Drops(Protocol):
+    """A journal that tells what answers said of the balance."""
+
+    async def last_drops(self, account: str, *, limit: int, scheduled: bool = False) -> list[Drop]:
+        """What the last accepted answers said; `scheduled`: those to what is sent later."""
+        ...
+
+
+async def charges_when_taken(journal: Drops, account: str) -> bool:
+    """Whether answers showed that the gateway charges what it sends later as soon as it takes it."""
+    drops = await journal.last_drops(account, limit=KEPT, scheduled=True)
+    return ratio_of((each.charge, each.remaining) for each in drops) is not None
 
 
 async def status(settings: Settings, name: str | None) -> list[CampaignSummary]:

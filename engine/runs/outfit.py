@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from engine.clock import Clocks, SteadyClock
@@ -152,8 +152,12 @@ class Outfit:
         supply: Supply | None = None,
         also: Callable[[Settled], None] = lambda settled: None,
         bounds: Bounds | None = None,
+        scheduled_for: datetime | None = None,
     ) -> Pool:
-        """Sends one campaign, or what a supply brings, on the account's lane; `also` is told of every attempt that ends."""
+        """Sends one campaign, or what a supply brings, on the account's lane; `also` is told of every attempt that ends.
+
+        `scheduled_for`: when the gateway is to send what it is handed; None: at once.
+        """
         profile, settings = self.gate.profile, self.settings
         lane = await self._open_lane()
         lane.begin()
@@ -182,9 +186,10 @@ class Outfit:
                 doubts_in_a_row=settings.breaker.doubts,
                 refusals_in_a_row=settings.breaker.refusals,
                 grace_s=settings.timeouts.grace_s,
+                scheduled_for=scheduled_for,
             ),
             journal=self.journal,
-            send=_Sender(self.gate.http),
+            send=_Sender(self.gate.http, scheduled_for),
             lane=lane,
             wall_clock=self.clock,
             lease_clock=self.clocks.passing,
@@ -273,8 +278,8 @@ class Outfit:
 class _Sender:
     """Binds the texts of one campaign to the gateway. A text is prepared once, as long as it is among the last ones."""
 
-    def __init__(self, http: HttpGateway) -> None:
-        self._http = http
+    def __init__(self, http: HttpGateway, scheduled_for: datetime | None) -> None:
+        self._http, self._scheduled_for = http, scheduled_for
         self._prepared: dict[str, PreparedMessage] = {}
 
     async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome:
@@ -282,7 +287,9 @@ class _Sender:
         if prepared is None:
             if len(self._prepared) >= PREPARED_MOST:
                 self._prepared.clear()
-            prepared = self._prepared[message.content] = self._http.prepare(message.content)
+            prepared = self._prepared[message.content] = self._http.prepare(
+                message.content, scheduled_for=self._scheduled_for
+            )
         return await self._http.send(prepared, mobiles, batch_size=size)
 
 

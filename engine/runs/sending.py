@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from engine.dispatch.pool import Pool, PoolEnd, Settled
+from engine.dispatch.schedule import Schedule
 from engine.dispatch.timetable import Timetable
 from engine.dispatch.waiting import either_set
 from engine.journal.port import CampaignRecord, Kind, Tally
@@ -135,7 +136,9 @@ class Sending:
         floor = None
         if spending.keep and balance.remaining is not None:
             floor = Floor(spending.keep, balance=balance.remaining, ratio=spending.ratio)
-        return Bounds(self._timetable, floor, price=self._outfit.gate.profile.price_per_segment)
+        at, price = self._record.conduct.scheduled_for, self._outfit.gate.profile.price_per_segment
+        schedule = None if at is None else Schedule(at, self._outfit.clocks.wall)
+        return Bounds(self._timetable, floor, price=price, schedule=schedule)
 
     async def _pools(self, barred: Barred, bounds: Bounds) -> Callable[[], Awaitable[Pool]]:
         """What makes the pools of this stretch, one after the other. They share what the last reports say."""
@@ -149,7 +152,16 @@ class Sending:
             outfit.herald.note_settled(settled)
 
         async def make_pool() -> Pool:
-            return await outfit.pool(campaign_id, single, self._live, barred, self._settler, also=told, bounds=bounds)
+            return await outfit.pool(
+                campaign_id,
+                single,
+                self._live,
+                barred,
+                self._settler,
+                also=told,
+                bounds=bounds,
+                scheduled_for=self._record.conduct.scheduled_for,
+            )
 
         return make_pool
 

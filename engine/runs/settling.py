@@ -17,6 +17,7 @@ from typing import Protocol
 from engine.dispatch.pool import Pool
 from engine.dispatch.waiting import first_of, unless_set
 from engine.errors import GatewayError, PlanError
+from engine.journal.conducting import Drop
 from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
 from engine.language import N_, _
 from engine.ledger.binding import ReportPolicy, bind_reports
@@ -25,6 +26,7 @@ from engine.ledger.settlement import Settlement, settle
 from engine.ledger.stretch import beginnings, holders, orphan_reports, stretch_of
 from engine.model import Balance
 from engine.moments import local, zone_beside
+from engine.runs.looking import charges_when_taken
 from engine.telemetry import logger
 
 FEWEST_TO_DRAIN = 4
@@ -44,6 +46,10 @@ class Books(SettlingJournal, Journal, Protocol):
 
     async def orphans(self, account: str) -> list[Orphan]:
         """The reports whose task id no attempt of the account has."""
+        ...
+
+    async def last_drops(self, account: str, *, limit: int, scheduled: bool = False) -> list[Drop]:
+        """What the last accepted answers said of the balance; `scheduled`: those to what is sent later."""
         ...
 
 
@@ -177,6 +183,7 @@ class Settler:
         policy = self._policy
         if not policy.short_counts and await self._journal.saw_short_count(self._account):
             policy = replace(policy, short_counts=True)
+        policy = replace(policy, charges_when_taken=await charges_when_taken(self._journal, self._account))
         asked, tried = await self._journal.reading_times(self._account), set[datetime]()
         for back in READINGS_BACK:
             left = [doubt for doubt in doubts if not _is_ended(verdicts.get(_key(doubt)))]

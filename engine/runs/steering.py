@@ -11,6 +11,7 @@ from typing import Protocol
 from engine.dispatch.lane import Lane, changed
 from engine.dispatch.pacing import numbers_that_fit
 from engine.dispatch.pool import Pool, PoolEnd
+from engine.dispatch.schedule import date_words
 from engine.dispatch.timetable import Timetable
 from engine.dispatch.waiting import first_of
 from engine.errors import PlanError
@@ -221,14 +222,11 @@ class Steering:
             self._goes_on.set()
             self._ordered.set()
             self._halt()
-            return Word(
-                done=True, words=_("{name} is being cancelled; answers under way are awaited").format(name=record.name)
-            )
+            words = _("{name} is being cancelled; answers under way are awaited").format(name=record.name)
+            return Word(done=True, words=words + _beyond_recall(record))
         size = await self._journal.cancel_campaign(record.campaign_id)
-        return Word(
-            done=True,
-            words=_("{name} is cancelled: {size:,} recipients will not be sent to").format(name=record.name, size=size),
-        )
+        words = _("{name} is cancelled: {size:,} recipients will not be sent to").format(name=record.name, size=size)
+        return Word(done=True, words=words + _beyond_recall(record))
 
     async def _pace(self, record: CampaignRecord, running: bool, words: Sequence[str]) -> Word:
         """Tell the pace and what holds it back; with words change it first, until this process ends."""
@@ -280,3 +278,13 @@ class Steering:
     def _halt(self) -> None:
         if self.pool is not None:
             self.pool.halt(PauseReason.OPERATOR, PAUSED)
+
+
+def _beyond_recall(record: CampaignRecord) -> str:
+    """What cancelling does not reach."""
+    at = record.conduct.scheduled_for
+    if at is None:
+        return ""
+    return _("; what was handed over before cannot be taken back: the gateway sends it at {moment}").format(
+        moment=date_words(at)
+    )

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.errors import PlanError, SettingsError
-from engine.gateway.profile import Charset, Profile, load_profile
+from engine.gateway.profile import BUILT_IN, Charset, Profile, load_profile
 from engine.gateway.wire import (
     CHINA,
     Credentials,
@@ -43,6 +43,36 @@ def test_a_send_has_the_documented_parameters() -> None:
         "sendTime": [""],
         "mobile": [numbers],
     }
+
+
+MOMENT = datetime(2026, 12, 1, 1, 0, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-7)), CHINA])
+def test_a_time_to_send_goes_on_the_wire_in_china_time(name: str, zone: timezone) -> None:
+    profile, login = load_profile(name), Credentials(userid="1", account="信使", password="pw")
+    body = prepare(profile, login, "【信使】", scheduled_for=MOMENT.astimezone(zone)).body(mobiles(2), now=NOW)
+    codec = "gbk" if profile.request_charset is Charset.GBK else "utf-8"
+    form, at_once = read(body, codec), read(prepare(profile, login, "【信使】").body(mobiles(2), now=NOW), codec)
+    assert b"&sendTime=2026-12-01%2009%3A00%3A30&" in body
+    assert form == at_once | {"sendTime": ["2026-12-01 09:00:30"]}  # the signature too: it is made of the login alone
+    assert at_once["sendTime"] == [""]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [("%Y/%m/%d %H:%M:%S", "2026/12/01 09:00:30"), ("%Y%m%d%H%M%S", "20261201090030")],
+)
+def test_a_time_to_send_is_written_as_the_profile_says(written: str, sent: str) -> None:
+    profile = Profile(name="own", send_time_format=written)
+    form = read(prepare(profile, CREDENTIALS, "text", scheduled_for=MOMENT).body(mobiles(1), now=NOW))
+    assert form["sendTime"] == [sent]
+
+
+def test_a_time_to_send_needs_a_zone() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        prepare(STANDARD, CREDENTIALS, "text", scheduled_for=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 def test_what_the_profile_asks_for_is_added() -> None:

@@ -64,7 +64,7 @@ def test_a_file_overrides_what_it_states_and_nothing_else(tmp_path: Path) -> Non
     path = own(
         tmp_path,
         'extends = "signed"\nmax_recipients = 1000\nprice_per_segment = 0.045\nsignature_position = "end"\n'
-        'overage_means = "sent"\nwindow_s = 0.5\n[paths]\nsend = "/api/send.aspx"\n[failure_texts]\ntoo_frequent = ["提交过快"]\n',
+        'overage_means = "sent"\nwindow_s = 0.5\nsend_time_format = "%Y/%m/%d %H:%M:%S"\n[paths]\nsend = "/api/send.aspx"\n[failure_texts]\ntoo_frequent = ["提交过快"]\n',
     )
     signed = load_profile("signed")
     assert load_profile(path) == replace(
@@ -75,6 +75,7 @@ def test_a_file_overrides_what_it_states_and_nothing_else(tmp_path: Path) -> Non
         signature_position=SignaturePosition.END,
         overage_means=OverageMeaning.SENT,
         window_s=0.5,
+        send_time_format="%Y/%m/%d %H:%M:%S",
         paths=replace(signed.paths, send="/api/send.aspx"),
         failure_texts=replace(signed.failure_texts, too_frequent=("提交过快",)),
     )
@@ -108,6 +109,14 @@ def test_a_file_that_extends_nothing_starts_from_the_defaults(tmp_path: Path) ->
         ('request_charset = "gb2312"', ["request_charset: 'gb2312'", '"gbk"']),
         ("rt_json = 1", ["rt_json: 1", "true or false"]),
         ('extno = "a"', ["extno: 'a'", "digits"]),
+        ('send_time_format = "%Y-%m-%d %I:%M:%S"', ["send_time_format: '%Y-%m-%d %I:%M:%S'", "%H"]),
+        ('send_time_format = "%y-%m-%d %H:%M:%S"', ["send_time_format", "each once"]),
+        ('send_time_format = "%Y-%m-%d %H:%M"', ["send_time_format", "each once"]),
+        ('send_time_format = "%Y-%m-%d %H:%M:%S%S"', ["send_time_format", "each once"]),
+        ('send_time_format = "%Y-%m-%d 0%H:%M:%S"', ["send_time_format", "each once"]),
+        ('send_time_format = "%Y年%m月%d %H:%M:%S"', ["send_time_format", "each once"]),
+        ('send_time_format = "%%Y-%m-%d %H:%M:%S"', ["send_time_format", "each once"]),
+        ("send_time_format = 5", ["send_time_format: 5", "each once"]),
         ("price_per_segment = 0", ["price_per_segment: 0", "above 0"]),
         ('price_per_segment = "NaN"', ["price_per_segment: 'NaN'", "above 0"]),
         ("price_per_segment = -0.5", ["price_per_segment: -0.5", "above 0"]),

@@ -140,8 +140,15 @@ async def claimed(journal: SqlJournal, campaign_id: int, limit: int = 100) -> li
     return await journal.claim_batches(campaign_id, limit=limit, lease_until_s=LEASE_UNTIL_S)
 
 
-async def intended(journal: SqlJournal, claim: Claim, *, at: datetime = START, omit: Sequence[str] = ()) -> Submitted:
-    return await journal.record_intent(ACCOUNT, claim, started_at=at, omit=omit)
+async def intended(
+    journal: SqlJournal,
+    claim: Claim,
+    *,
+    at: datetime = START,
+    omit: Sequence[str] = (),
+    scheduled_for: datetime | None = None,
+) -> Submitted:
+    return await journal.record_intent(ACCOUNT, claim, started_at=at, omit=omit, scheduled_for=scheduled_for)
 
 
 async def ended(

@@ -7,13 +7,28 @@ from decimal import Decimal
 
 from engine.journal.port import Conduct
 from engine.journal.store import SqlJournal
-from tests.journal.stores import ACCOUNT, START, Place, accepted, claimed, draft, intended, planned, states
+from engine.model import BatchState
+from tests.journal.stores import (
+    ACCOUNT,
+    DOUBT,
+    START,
+    Place,
+    accepted,
+    claimed,
+    draft,
+    ended,
+    intended,
+    planned,
+    states,
+    taken,
+)
 
 DECIDED = Conduct(
     not_before=START,
     windows=("Mon-Fri 08:30-12:00,13:30-20:00", "周六 10:00-16:00"),
     zone="Asia/Shanghai",
     expires_at=START + timedelta(days=2),
+    scheduled_for=START + timedelta(days=1),
     keep_points=Decimal("12.5"),
     canary=200,
     canary_delivered=0.8,
@@ -33,6 +48,41 @@ async def test_what_was_decided_is_read_again_by_the_next_owner(place: Place) ->
         record = await journal.find_campaign(name="spring")
         assert record is not None
         assert (record.conduct, record.canary_seq, record.canary_passed) == (DECIDED, 3, True)
+
+
+async def test_what_is_sent_later_is_waited_for_and_kept_from_its_time_on(journal: SqlJournal) -> None:
+    at, day = START + timedelta(days=10), timedelta(days=1)
+    campaign_id = await planned(journal, 3, 4)
+    later, now = await claimed(journal, campaign_id)
+    await ended(journal, await intended(journal, later, scheduled_for=at), taken(3, counts=2), BatchState.ACCEPTED)
+    await ended(journal, await intended(journal, now), taken(4, "2", counts=3), BatchState.ACCEPTED)
+    seen = []
+    for before in (START, START + day, at + day):
+        delivery = await journal.delivery(campaign_id, overdue_before=before)
+        short = await journal.shortfall(campaign_id, overdue_before=before)
+        seen.append((delivery.overdue, [each.unreported is not None for each in short]))
+    assert seen == [(0, [False, False]), (4, [False, True]), (7, [True, True])]
+    over, _ = await journal.campaigns_before(at - day)
+    assert over == []  # nobody forgets whom the gateway is still to send to
+    (gone,), _ = await journal.campaigns_before(at + day)
+    assert (gone.name, gone.at) == ("spring", at)
+
+
+async def test_settlement_is_told_what_carried_a_time_and_when_it_falls_due(journal: SqlJournal) -> None:
+    at, hour = START + timedelta(hours=3), timedelta(hours=1)
+    campaign_id = await planned(journal, 3, 4, 5)
+    lost, later, now = await claimed(journal, campaign_id)
+    await ended(journal, await intended(journal, lost, scheduled_for=at), DOUBT, BatchState.IN_DOUBT)
+    await accepted(journal, await intended(journal, later, scheduled_for=at))
+    await accepted(journal, await intended(journal, now))
+    stretch = await journal.account_stretch(ACCOUNT, since=START, patience=hour)
+    assert {row.seq: row.scheduled for row in stretch.attempts} == {1: True, 2: True, 3: False}
+    assert stretch.due == [at]
+    assert (await journal.account_stretch(ACCOUNT, since=at + hour, patience=hour)).due == [at]  # it takes its time
+    assert (await journal.account_stretch(ACCOUNT, since=at + 3 * hour, patience=hour)).due == []
+    assert [drop.charge for drop in await journal.last_drops(ACCOUNT, limit=9, scheduled=True)] == [4]
+    assert {drop.charge for drop in await journal.last_drops(ACCOUNT, limit=9)} == {4, 5}
+    assert await journal.last_drops("another account", limit=9, scheduled=True) == []
 
 
 async def test_only_what_is_planned_expires(place: Place, journal: SqlJournal) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from engine.ledger import explaining
 from engine.ledger.evidence import AttemptKey, Finding, Source, Standing, operator_word
-from tests.ledger.drawn import PRELUDE, Row, findings, flying, lost, quiet, read, settled, told
+from engine.ledger.settlement import settle
+from tests.ledger.drawn import PRELUDE, Row, findings, flying, lost, quiet, read, settled, stretch, told
 from tests.ledger.histories import moment
 
 TAKEN, NOT_TAKEN, OPEN = Finding.TAKEN, Finding.NOT_TAKEN, Finding.OPEN
@@ -23,6 +25,26 @@ def test_what_no_gap_can_hold_was_not_taken() -> None:
     settlement = settled(*PRELUDE, lost(4, 97, 4, 4.5), told(5, 96, 5, 5.5, 9_607), *quiet(9_607))
     assert findings(settlement) == {4: NOT_TAKEN}
     assert "no charge is missing" in settlement.verdicts[0].evidence
+
+
+def test_that_no_charge_is_missing_proves_nothing_of_what_may_be_charged_later() -> None:
+    doubt = replace(lost(4, 97, 4, 4.5), scheduled=True)
+    rows = [*PRELUDE, doubt, told(5, 96, 5, 5.5, 9_607), *quiet(9_607)]
+    settlement = settled(*rows)
+    assert findings(settlement) == {4: OPEN}
+    assert "no answer shows that the gateway charges what it sends later" in settlement.verdicts[0].evidence
+    assert findings(settled(*rows, charges_when_taken=True)) == {4: NOT_TAKEN}
+    gap = [*PRELUDE, doubt, told(5, 95, 5, 5.5, 9_511)]
+    assert findings(settled(*gap)) == {4: TAKEN}  # it is missing, so it was charged
+
+
+def test_the_balance_says_nothing_while_what_was_handed_over_before_may_be_charged() -> None:
+    rows = [*PRELUDE, lost(4, 97, 4, 4.5), lost(5, 96, 4, 4.5), told(6, 95, 5, 5.5, 9_511), *quiet(9_511)]
+    due = replace(stretch(*rows), fell_due=True)
+    assert findings(settle(due)) == {4: OPEN, 5: OPEN}
+    assert "scheduled messages" in (settle(due).off or "")
+    known = replace(due, policy=replace(due.policy, charges_when_taken=True))
+    assert findings(settle(known)) == {4: TAKEN, 5: NOT_TAKEN}
 
 
 def test_a_gap_explained_by_another_clears_the_doubt() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.gateway.polls import ReportState
 from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
-from engine.journal.port import PollKind, ReportLine
+from engine.journal.port import Conduct, PollKind, ReportLine
 from engine.journal.store import SqlJournal
 from engine.model import BatchState, Outcome, OutcomeKind
 from engine.orders.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
@@ -88,6 +88,22 @@ async def test_whose_report_says_undelivered_was_not_reached_whatever_is_kept_wh
     assert [int(who) in Lately(capped.sets, most=1).enough for who in people] == [True, False, True, True]
     await journal.join_reports(ACCOUNT, poll_id, [told[1]._replace(state=ReportState.DELIVERED)])
     assert reached(await look(journal), people) == people
+
+
+async def test_what_the_gateway_sends_later_reaches_people_then(journal: SqlJournal) -> None:
+    at = START + timedelta(days=10)
+    campaign_id = await planned(journal, 2, 2)
+    await journal.set_conduct(campaign_id, Conduct(scheduled_for=at))
+    ones, others = await everybody(journal, campaign_id)
+    first, second = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, first, scheduled_for=at))
+    for kept in (False, True):
+        if kept:
+            await accepted(journal, await intended(journal, second, scheduled_for=at))
+            await remember(journal, campaign_id)
+        everyone = ones + others if kept else ones
+        assert reached(await look(journal, now=START + timedelta(days=15)), ones + others) == everyone
+        assert reached(await look(journal, now=START + timedelta(days=18)), ones + others) == []
 
 
 async def test_a_campaign_that_is_over_is_kept_and_made_again_when_it_grows(
