@@ -637,7 +637,7 @@ def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=
     """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""
     from engine.simulator.__main__ import main as serve
 
-    return serve(words)
+    return serve(words, program="xinshi simulator")
 
 
 def made() -> App:
@@ -647,7 +647,8 @@ def made() -> App:
         version=__version__,
         help=_("Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for."),
         help_epilogue=_(
-            "Exit codes: 0 all accepted · 2 usage or settings · 3 some refused · 4 doubts open · "
+            "Exit codes: 0 all accepted · 1 internal error, or an audit found a broken law · 2 usage or settings · "
+            "3 some refused · 4 doubts open · "
             "5 refused before sending · 75 paused, run again · 130/143 stopped"
         ),
         help_format="plaintext",  # a reader of Markdown takes a third of the time of --help

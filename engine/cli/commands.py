@@ -31,12 +31,13 @@ from engine.dispatch.waiting import unless_set
 from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
+from engine.journal.port import CampaignCounts
 from engine.language import _
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.loop import run_in_loop
-from engine.model import Balance
+from engine.model import Balance, BatchState
 from engine.notify import Delivery
 from engine.numbers import normalise
 from engine.orders.pipeline import Pipeline
@@ -50,6 +51,7 @@ from engine.settings import Settings
 from engine.trial import plan_trial, refuse_failed
 
 _STANDARD_INPUT = Path("-")
+_OVER = {BatchState.ACCEPTED, BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT}
 
 
 def check(common: Common, *, notify: bool = False) -> int:
@@ -104,7 +106,7 @@ def check(common: Common, *, notify: bool = False) -> int:
         ),
         (
             "SQLite",
-            _("{sqlite_version}; one connection writes, so its old write-ahead log bug cannot strike").format(
+            _("{sqlite_version}, fine for the journal: only one process writes to it at a time").format(
                 sqlite_version=sqlite3.sqlite_version
             ),
             "",
@@ -179,7 +181,7 @@ def send(
                 return 128 + caught[0] if tried is None else tried
             record = await unless_set(stop.gently, engine.known(wanted, reading))
             if record is not None:
-                out.tell(common, _known_already(record.name, wanted))
+                out.tell(common, _known_already(record.name, wanted, await engine.journal.counts(record.campaign_id)))
             elif not caught:
                 asks = not yes and signed is None
                 agreed = _agreed_plan(engine, wanted, common, reading, live, stop, test=test, asks=asks)
@@ -329,23 +331,39 @@ def _defaults(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _known_already(name: str, order: SendOrder) -> str:
+def _known_already(name: str, order: SendOrder, counts: CampaignCounts) -> str:
+    """What becomes of an order that was given before."""
+    rest = _rest_words(counts)
     if order.add_to is not None:
-        return _(
-            "The campaign {name!r} has these lists already: nothing is added. What is left of it goes out now.\n"
-        ).format(name=name)
+        return _("The campaign {name!r} has these lists already: nothing is added. {rest}\n").format(
+            name=name, rest=rest
+        )
     wanted = order.campaign
     unused = _(" The name {wanted!r} is not used.").format(wanted=wanted) if wanted not in (None, name) else ""
     return _(
-        "This order is known: it is the campaign {name!r}.{unused} What is left of it goes out now, and "
-        "nothing twice.\nTo send all of it once more on purpose, add --again.\n"
-    ).format(name=name, unused=unused)
+        "This order is known: it is the campaign {name!r}.{unused} {rest}\nTo send all of it once more on purpose, add --again.\n"
+    ).format(name=name, unused=unused, rest=rest)
+
+
+def _rest_words(counts: CampaignCounts) -> str:
+    """What still goes out of a campaign, if anything does."""
+    left = {state for state, tally in counts.states.items() if tally.batches} & {*BatchState} - _OVER
+    if left - {BatchState.IN_DOUBT}:
+        return _("What is left of it goes out now, and nothing twice.")
+    if left:
+        return _(
+            "Nothing is left to send; what is in doubt is settled by evidence, and goes out again only if it was not taken."
+        )
+    if counts.states.keys() & {BatchState.CANCELLED, BatchState.EXPIRED, BatchState.REFUSED}:
+        return _("It has ended: nothing is left of it, and nothing goes out now.")
+    return _("All of it was sent before: nothing goes out now.")
 
 
 async def _rehearsed(engine: Engine, order: SendOrder, common: Common, reading: Pipeline, live: Live) -> int:
     """Everything but the sending: what a send would refuse is refused, and nothing stays."""
     if (record := await engine.known(order, reading, looks=True)) is not None:
-        out.tell(common, _known_already(record.name, order) + _("This is a dry run: nothing was sent.\n"))
+        counts = await engine.journal.counts(record.campaign_id)
+        out.tell(common, _known_already(record.name, order, counts) + _("This is a dry run: nothing was sent.\n"))
         return OK
     with showing(live, _is_lively(common)):
         made = await planned(engine, order, reading, live)
@@ -400,9 +418,8 @@ async def _agreed_plan(
         if not common.json:
             out.tell(common, pages.plan_page(made))
         if made.added_to is not None and not made.tally.recipients:  # of the others, a plan for nobody is refused
-            out.tell(
-                common, _("Nobody is added to {name!r}. What is left of it goes out now.\n").format(name=made.name)
-            )
+            rest = _rest_words(await engine.journal.counts(made.added_to.campaign_id))
+            out.tell(common, _("Nobody is added to {name!r}. {rest}\n").format(name=made.name, rest=rest))
             await engine.discard(made)
             return made
         agreed = True

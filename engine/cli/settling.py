@@ -53,6 +53,12 @@ def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: 
     """Settle one batch by a person's word, which is written down with their name and reason."""
     if batch is None:
         raise PlanError(_("--assume settles one batch: name it with --batch N; `xinshi settle` lists those in doubt"))
+    if not what:
+        raise PlanError(
+            _("--batch {batch} wants your word: --assume taken, or --assume not-taken, with a --reason").format(
+                batch=batch
+            )
+        )
     if what not in (TAKEN, NOT_TAKEN):
         raise PlanError(_("--assume takes taken or not-taken, not {what!r}").format(what=what))
     if not reason.strip():

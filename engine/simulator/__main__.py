@@ -1,4 +1,4 @@
-"""Runs the simulated gateway as a process of its own: `python -m engine.simulator --port 0 --fault drop_answer=0.02`.
+"""Runs the simulated gateway as a process of its own: `xinshi simulator --port 0 --fault drop_answer=0.02`.
 
 Prints one line of JSON with its address and process id when it listens; ends on SIGTERM or SIGINT.
 With `--state FILE` it goes on where it was, even after a SIGKILL.
@@ -18,12 +18,12 @@ from dataclasses import fields
 from enum import StrEnum
 
 from engine.simulator.server import serve
-from engine.simulator.settings import Fault, SimulatorSettings
+from engine.simulator.settings import Fault, SimulatorSettings, said_of
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop. Returns the exit code: 0, or 2 for settings or a port that cannot be used."""
-    parser = _parser()
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m engine.simulator") -> int:
+    """Serve until told to stop. Returns the exit code: 0, or 2 for settings or a port that cannot be used. `program`: as it was called."""
+    parser = _parser(program)
     given = vars(parser.parse_args(arguments))
     try:
         settings = SimulatorSettings(**{name: value for name, value in given.items() if value is not None})
@@ -55,24 +55,68 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
+_ABOUT = """\
+A gateway on this machine, to try everything without an account and without sending anything. It prints its address when it
+listens; with account.url = that address, account.account = "demo" and the password "demo", every command works with it.
+What it really took is told at ADDRESS/_simulator/truth (`xinshi audit CAMPAIGN --truth ADDRESS`). Ctrl-C ends it.
+
+  {program} --port 8888                            answers as a gateway does
+  {program} --fault drop_answer=0.05 --seed 7      takes every 20th request and drops the answer
+  {program} --state FILE                           goes on where it was, even after a SIGKILL
+"""
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
     """One option per setting, in the order of the settings: `--hang-s 3`, `--no-prepaid`, `--fault NAME=SHARE`."""
-    parser = argparse.ArgumentParser(prog="python -m engine.simulator", description=__doc__, allow_abbrev=False)
-    defaults = SimulatorSettings()
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=_ABOUT.format(program=program),
+        epilog=_faults(),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults, said = SimulatorSettings(), said_of(SimulatorSettings)
     for setting in fields(defaults):
         name, default = setting.name, getattr(defaults, setting.name)
         flag = "--" + name.replace("_", "-")
         if name == "faults":
-            parser.add_argument("--fault", dest=name, action=_AddFault, metavar="NAME=SHARE")
+            parser.add_argument("--fault", dest=name, action=_AddFault, metavar="NAME=SHARE", help=_ONE_FAULT)
         elif isinstance(default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None)
+            parser.add_argument(
+                flag, action=argparse.BooleanOptionalAction, default=None, help=_help(said.get(name), default)
+            )
         elif isinstance(default, tuple):
-            parser.add_argument(flag, nargs="+", type=str, default=None, metavar="TEXT")
+            parser.add_argument(flag, nargs="+", type=str, default=None, metavar="TEXT", help=_help(said.get(name), ""))
         elif isinstance(default, StrEnum):
-            parser.add_argument(flag, type=type(default), choices=list(type(default)), default=None)
+            kinds = list(type(default))
+            parser.add_argument(
+                flag, type=type(default), choices=kinds, default=None, help=_help(said.get(name), default.value)
+            )
         else:
-            parser.add_argument(flag, type=type(default), default=None)
+            parser.add_argument(
+                flag,
+                type=type(default),
+                default=None,
+                metavar=_METAVARS[type(default)],
+                help=_help(said.get(name), "" if name == "password" else default),
+            )
     return parser
+
+
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+_ONE_FAULT = "a fault from the list below and its share, 0 to 1; may be given several times"
+
+
+def _help(said: str | None, default: object) -> str:
+    """What a setting means, and what it is unless it is given. argparse fills in per cent signs, so they stand twice."""
+    known = "" if default == "" else f" [default: {default}]"
+    return f"{said or ''}{known}".strip().replace("%", "%%")
+
+
+def _faults() -> str:
+    said = said_of(Fault)
+    width = max(len(each.value) for each in Fault)
+    return "faults:\n" + "".join(f"  {each.value:<{width}}  {said.get(each.name, '')}\n" for each in Fault)
 
 
 class _AddFault(argparse.Action):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -86,10 +88,10 @@ class SimulatorSettings:
 
     host: str = "127.0.0.1"  # a literal loopback address; anything else is an error
     port: int = 0  # 0: any free port
-    seed: int = 0
+    seed: int = 0  # the same seed draws the same faults
     userid: str = "12"  # empty: not checked
-    account: str = "demo"
-    password: str = field(default="demo", repr=False)
+    account: str = "demo"  # its name at login
+    password: str = field(default="demo", repr=False)  # its password; "demo" unless it is given
     sign_tolerance_s: float = 300.0  # how old or early a signed timestamp may be; 0: not checked
 
     points: int = 10_000_000  # the opening balance
@@ -104,40 +106,40 @@ class SimulatorSettings:
 
     latency_s: float = 0.0  # every answer waits this long; a send is taken when it arrives, not when it is answered
     jitter_s: float = 0.0  # and up to this much longer
-    keepalive_s: float = 120.0
+    keepalive_s: float = 120.0  # how long a connection without requests stays open
     max_body_bytes: int = 4 * 1024 * 1024  # ASP.NET's default; more is HTTP 413
 
     rate_limit: int = 0  # send requests let through in any window of `rate_window_s`; 0: no limit
-    rate_window_s: float = 1.0
-    rate_answer: RateAnswer = RateAnswer.HTTP_429
+    rate_window_s: float = 1.0  # how long that window is
+    rate_answer: RateAnswer = RateAnswer.HTTP_429  # what a request above the limit is told
     send_time_format: str = "%Y-%m-%d %H:%M:%S"  # of sendTime, in China time; another form is a Faild
     max_recipients: int = 1000  # numbers per request; more is a Faild
     drop_duplicates: bool = (
         False  # True: a number twice in one request counts once; False: it is taken and charged twice
     )
-    require_signature: bool = False
-    forbidden: tuple[str, ...] = ()
+    require_signature: bool = False  # texts without 【】 are refused
+    forbidden: tuple[str, ...] = ()  # texts with one of these are refused, and checkkeyword finds them
     sql_fragments: tuple[str, ...] = ()  # texts with one of these are refused as SQL injection
 
     faults: Mapping[str, float] = field(default_factory=dict)  # Fault -> probability
-    hang_s: float = 35.0
+    hang_s: float = 35.0  # how long a fault that hangs lasts
     hang_takes_late: bool = False  # hang_accept takes at the end of `hang_s`, not at the start
-    refuse_s: float = 1.0
+    refuse_s: float = 1.0  # how long the port refuses after a refuse
 
-    layout: Layout = Layout.SAMPLE
-    task_id_start: int = 93_390_617
+    layout: Layout = Layout.SAMPLE  # how XML answers are laid out
+    task_id_start: int = 93_390_617  # the first task id
     clock_speed: float = 1.0  # how fast the gateway's own clock runs, the one of reports and their receivetimes
     report_delay_s: float = 2.0  # from the acceptance to the report, on the gateway's own clock
     undelivered: float = 0.05  # share of the numbers that end with status 20
     unreported: float = 0.0  # share of the numbers that never have a report
     interim: float = 0.0  # share of the numbers with a 20 ACCEPTD first; the final report is in a later poll
     late: float = 0.0  # share of the reports that take longer, from a second to `late_s`, each order of magnitude alike
-    late_s: float = 259_200.0
+    late_s: float = 259_200.0  # the longest that a late report takes
     reordered: float = 0.0  # share of the reports that a poll passes over once, so that younger ones come first
     repeated: float = 0.0  # share of the reports that come a second time, in a later poll
     status_words: float = 0.0  # share of the reports with DELIVRD or UNDELIV in place of 10 or 20
-    reports_allowed: bool = True
-    time_format: TimeFormat = TimeFormat.PADDED
+    reports_allowed: bool = True  # False: the account may not read reports
+    time_format: TimeFormat = TimeFormat.PADDED  # of receivetime
     raw_uplinks: bool = False  # texts of persons stand in the XML as they are: & and < break it
 
     state: str = ""  # file that keeps the truth, not changed settings, through a kill; empty: it ends with the process
@@ -209,3 +211,19 @@ def _converted(name: str, value: object, kind: type[object]) -> object:
     if kind is float and type(value) in (int, float):
         return float(str(value))
     raise ValueError(f"{name}: {value!r} does not fit")
+
+
+_NAMED = re.compile(r"    (\w+)(?::| =) ")
+
+
+def said_of(kind: type) -> dict[str, str]:
+    """What the comments beside the members of a class of this module say, by name: they are the help of the command line."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in inspect.getsource(kind).splitlines():
+        if named := _NAMED.match(line):
+            name = named[1]
+        _code, sign, comment = line.partition("  # ")
+        if sign and name:
+            found.setdefault(name, comment)
+    return found
