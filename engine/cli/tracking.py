@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engine.cli import out, pages
@@ -10,8 +12,10 @@ from engine.cli.commands import _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
 from engine.cli.words import Common
 from engine.language import _
+from engine.ledger.summary import CampaignSummary
 from engine.live import Live
 from engine.loop import run_in_loop
+from engine.runs.looking import status as look
 from engine.runtime import Engine
 from engine.terms import kind_of
 from engine.tracking import Tally
@@ -27,10 +31,14 @@ def track(common: Common, *, once: bool, replay: bool) -> int:
                 out.tell(common, _("Reading reports and replies; Ctrl-C ends it.\n"))
             tally = await engine.track(stop, once=once, replay=replay)
             kept = await engine.journal.polls(engine.account_key)
+            joined = _joined(
+                [each for each in await look(settings, None) if each.account == engine.account_key],
+                unjoined=await engine.journal.unjoined(engine.account_key),
+            )
         if common.json:
-            out.data(_tally_json(tally, unread=kept.unread))
+            out.data(_tally_json(tally, joined, unread=kept.unread))
         elif not common.quiet:
-            out.page(_tally_page(tally, unread=kept.unread))
+            out.page(_tally_page(tally, joined, unread=kept.unread))
         if tally.stopped:
             return REFUSED_BEFORE
         if caught:
@@ -40,7 +48,38 @@ def track(common: Common, *, once: bool, replay: bool) -> int:
     return run_in_loop(main())
 
 
-def _tally_json(tally: Tally, *, unread: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What the account's accepted messages have for reports by now. `overdue` of the unreported are no longer waited for."""
+
+    delivered: int
+    undelivered: int
+    unreported: int
+    overdue: int
+    unjoined: int  # reports of no message in this journal
+
+
+def _joined(campaigns: Sequence[CampaignSummary], *, unjoined: int) -> Joined:
+    return Joined(
+        delivered=sum(each.delivery.delivered for each in campaigns),
+        undelivered=sum(each.delivery.undelivered for each in campaigns),
+        unreported=sum(each.unreported for each in campaigns),
+        overdue=sum(each.delivery.overdue for each in campaigns),
+        unjoined=unjoined,
+    )
+
+
+def _missing_words(joined: Joined) -> str:
+    if not joined.unreported:
+        return _("messages without a final report")
+    if joined.overdue:
+        return _("messages without a final report; {overdue:,} of them no longer waited for").format(
+            overdue=joined.overdue
+        )
+    return _("messages without a final report; it may still come")
+
+
+def _tally_json(tally: Tally, joined: Joined, *, unread: int) -> dict[str, Any]:
     return {
         "polls": tally.asked,
         "records": tally.records,
@@ -51,15 +90,35 @@ def _tally_json(tally: Tally, *, unread: int) -> dict[str, Any]:
         "replayed": tally.replayed,
         "stopped": tally.stopped,
         "trouble": tally.trouble,
+        "delivery": {
+            "delivered": joined.delivered,
+            "undelivered": joined.undelivered,
+            "unreported": joined.unreported,
+            "overdue": joined.overdue,
+            "unjoined": joined.unjoined,
+        },
     }
 
 
-def _tally_page(tally: Tally, *, unread: int) -> str:
+def _tally_page(tally: Tally, joined: Joined, *, unread: int) -> str:
     lines: list[pages.Line] = [
-        (_("polls"), tally.asked, ""),
-        (_("records"), tally.records, _("of which {fresh:,} told something new").format(fresh=tally.fresh)),
-        (_("opt-outs"), tally.opted_out, ""),
+        (_("asked"), tally.asked, _("requests to the gateway")),
+        (_("read"), tally.records, _("reports and replies")),
+        ("  " + _("new"), tally.fresh, _("of them told something that was not known yet")),
+        (_("opt-outs"), tally.opted_out, _("new ones, by replies")),
+        (_("joined"), joined.delivered + joined.undelivered, _("messages of this account have their final report")),
+        ("  " + _("delivered"), joined.delivered, ""),
+        ("  " + _("undelivered"), joined.undelivered, ""),
+        (_("missing"), joined.unreported, _missing_words(joined)),
     ]
+    if joined.unjoined:
+        lines.append(
+            (
+                _("not ours"),
+                joined.unjoined,
+                _("reports of no message in this journal: sent from elsewhere, or in doubt"),
+            )
+        )
     if tally.replayed:
         lines.append((_("read again"), tally.replayed, _("kept answers")))
     if tally.lost:

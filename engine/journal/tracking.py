@@ -446,6 +446,13 @@ class TrackingLooks(ABC):
             for row in rows
         ]
 
+    async def unjoined(self, account: str) -> int:
+        """How many reports belong to no message that this journal knows: sent from elsewhere, or of a batch in doubt."""
+        ours = select(attempt.c.batch_id).where(attempt.c.account == account, attempt.c.task_id == report.c.task_id)
+        query = select(func.count()).select_from(report).where(report.c.account == account, ~ours.exists())
+        async with self._look() as connection:
+            return int((await connection.execute(query)).scalar_one())
+
     async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
         """The numbers that opted out after the opt-out with the seq `since`, and have not been removed."""
         mine = opt_out.c.account.in_((account, EVERY_ACCOUNT)) & (opt_out.c.seq > since)
