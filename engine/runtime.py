@@ -146,7 +146,7 @@ class Engine:
         conduct = decided(wish, self.settings, record.conduct)
         if await self.journal.planned_kinds(record.campaign_id):
             refuse_closed(conduct, self._wall())
-        elif record.conduct.scheduled_for not in (None, conduct.scheduled_for):
+        elif conduct.scheduled_for != record.conduct.scheduled_for:
             await self._refuse_all_gone(record)
         await self.journal.set_conduct(record.campaign_id, conduct)
         if conduct.canary != record.conduct.canary:
@@ -157,14 +157,16 @@ class Engine:
 
     async def _refuse_all_gone(self, record: CampaignRecord) -> None:
         """Raises SendRefused where nothing is left that could be sent at another time than the gateway was told."""
+        if await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
+            return
         at = record.conduct.scheduled_for
-        if at is not None and not await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
-            raise SendRefused(
-                _(
-                    "--gateway-schedule: nothing of {name} is left to hand over; the gateway was told {at}, and that cannot be "
-                    "changed"
-                ).format(name=record.name, at=date_words(at))
-            )
+        told = _("to send it at once") if at is None else _("to send it at {moment}").format(moment=date_words(at))
+        raise SendRefused(
+            _(
+                "--gateway-schedule: nothing of {name} is left to hand over; the gateway was told {told}, and that cannot be "
+                "changed"
+            ).format(name=record.name, told=told)
+        )
 
     async def _found(self, order: SendOrder, key: str, *, again: bool) -> CampaignRecord | None:
         """The campaign of this name or key. Raises PlanError."""

@@ -81,6 +81,16 @@ async def test_the_next_time_it_is_that_hour_as_with_at(desk: Desk) -> None:
     assert (end.code, asked_for(desk)) == (0, {at(f"{soon:{FORM}}")})
 
 
+async def test_what_was_sent_at_once_gets_no_time_afterwards(desk: Desk) -> None:
+    desk.list(5)
+    assert (await desk.run(*desk.order(*WORDS))).code == 0
+    for words in (desk.order(*WORDS), ("run", "spring")):
+        end = await desk.run(*words, "--gateway-schedule", later(hours=1))
+        assert (end.code, "the gateway was told to send it at once" in end.errors) == (5, True), end.errors
+    assert "scheduled_for" not in (await desk.run("status", "spring", "--json")).json
+    assert desk.truth["requests"] == 1
+
+
 @pytest.mark.parametrize("settings", [{"send_time_format": "%Y/%m/%d %H:%M:%S"}], indirect=True)
 async def test_the_profile_says_how_the_time_is_written(desk: Desk) -> None:
     desk.list(5)
