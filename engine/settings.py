@@ -37,6 +37,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from engine.errors import SettingsError
 from engine.language import N_, VARIABLE, _
+from engine.terms import system_words
 
 PREFIX = "XINSHI_"
 CONFIG_VARIABLE = "XINSHI_CONFIG"
@@ -633,7 +634,9 @@ def _read_file(path: Path, problems: list[str]) -> _Layer:
         text = path.read_bytes().decode("utf-8-sig")  # Windows editors put a byte order mark in front
         values = tomllib.loads(text)
     except OSError as exc:
-        raise SettingsError(_("{path}: cannot be read: {strerror}").format(path=path, strerror=exc.strerror)) from exc
+        raise SettingsError(
+            _("{path}: cannot be read: {strerror}").format(path=path, strerror=system_words(exc))
+        ) from exc
     except UnicodeDecodeError as exc:
         raise SettingsError(_("{path}: is not UTF-8 (byte {byte})").format(path=path, byte=exc.start + 1)) from exc
     except tomllib.TOMLDecodeError as exc:
@@ -757,7 +760,7 @@ def _read_password(path: Path) -> str:
             raise ValueError(_("others may read it; run: chmod 600 '{path}'").format(path=path))
         password = path.read_bytes().decode("utf-8-sig").rstrip("\r\n")
     except OSError as exc:
-        raise ValueError(_("cannot be read: {strerror}").format(strerror=exc.strerror)) from exc
+        raise ValueError(_("cannot be read: {strerror}").format(strerror=system_words(exc))) from exc
     except UnicodeDecodeError:
         raise ValueError(_("is not UTF-8")) from None  # the cause would carry the bytes
     if not password:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from engine.language import N_, _
 
 # English shows the values; this marks them for the catalogue. A test compares them with the enumerations.
@@ -41,6 +43,26 @@ TERMS = (
     N_("unreported"),
 )
 
+# What the operating system says, where operators often meet it; anything else it says stays in English.
+SYSTEM = (
+    N_("Address already in use"),
+    N_("Broken pipe"),
+    N_("Connection refused"),
+    N_("Connection reset by peer"),
+    N_("Connection timed out"),
+    N_("File exists"),
+    N_("Is a directory"),
+    N_("Network is unreachable"),
+    N_("No route to host"),
+    N_("No space left on device"),
+    N_("No such file or directory"),
+    N_("Not a directory"),
+    N_("Operation not permitted"),
+    N_("Permission denied"),
+    N_("Read-only file system"),
+    N_("Too many open files"),
+)
+
 _KINDS = {"report": N_("reports"), "reply": N_("replies")}
 
 
@@ -52,3 +74,9 @@ def kind_of(value: str) -> str:
 def word_of(value: str) -> str:
     """A value of the contract in a word: in_doubt is "in doubt"."""
     return _(value.replace("_", " "))
+
+
+def system_words(error: Exception) -> str:
+    """What the operating system calls an error, by its number: asyncio writes addresses into the words. Else the error's own."""
+    number = getattr(error, "errno", None)
+    return _(os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or str(error))

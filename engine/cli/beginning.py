@@ -14,6 +14,7 @@ from engine.language import _
 from engine.moments import tell_times_in
 from engine.settings import Settings, load_settings
 from engine.telemetry import LogFile, configure_logging
+from engine.terms import system_words
 
 
 def read_settings(common: Common, order: Order | None = None, *, warns: bool = False) -> Settings:
@@ -51,7 +52,7 @@ def _log_to_file(settings: Settings, common: Common) -> None:
         configure_logging(-1 if common.quiet else common.verbose, json_lines=False, stream=sys.stderr, file=file)
     except OSError as error:
         raise SettingsError(
-            _("log.file: {file} cannot be opened: {strerror}").format(file=log.file, strerror=error.strerror)
+            _("log.file: {file} cannot be opened: {strerror}").format(file=log.file, strerror=system_words(error))
         ) from error
 
 

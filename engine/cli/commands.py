@@ -48,6 +48,7 @@ from engine.runs.looking import status as look
 from engine.runs.telling import tell_trial
 from engine.runtime import Engine
 from engine.settings import Settings
+from engine.terms import system_words
 from engine.trial import plan_trial, refuse_failed
 
 _STANDARD_INPUT = Path("-")
@@ -305,7 +306,7 @@ def _text(order: Order) -> str | None:
     except OSError as error:
         raise PlanError(
             _("--text-file {text_file}: cannot be read: {strerror}").format(
-                text_file=order.text_file, strerror=error.strerror
+                text_file=order.text_file, strerror=system_words(error)
             )
         ) from error
     except UnicodeDecodeError as error:

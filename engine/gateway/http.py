@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import email.message
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -40,6 +39,7 @@ from engine.gateway.route import Route
 from engine.gateway.wire import Credentials, KeywordAnswer, PreparedMessage, SendForm
 from engine.language import _
 from engine.model import Balance, Outcome, OutcomeKind, PauseReason
+from engine.terms import system_words
 
 SPARE_CONNECTIONS = 4  # beside the sends in flight: balance, keywords, reports, replies
 CONNECTING_ERRORS = (
@@ -527,8 +527,8 @@ def _in_words(exc: Exception, timeouts: Timeouts) -> str:
 def _error_name(exc: OSError) -> str:
     """The system's words. Not the exception's: asyncio writes the address into them."""
     if exc.errno == errno.EADDRNOTAVAIL:
-        return _("{problem}: is source_address one of this machine's?").format(problem=os.strerror(exc.errno))
-    return os.strerror(exc.errno) if exc.errno else type(exc).__name__
+        return _("{problem}: is source_address one of this machine's?").format(problem=system_words(exc))
+    return system_words(exc) if exc.errno else type(exc).__name__
 
 
 def _come(exchange: Exchange | TransportFailure) -> Exchange:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import SettingsError
 from engine.language import _
+from engine.terms import system_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def _trusting(file: Path) -> ssl.SSLContext:
         ) from error
     except OSError as error:
         raise SettingsError(
-            _("tls_ca: {file} cannot be read: {problem}").format(file=file, problem=error.strerror)
+            _("tls_ca: {file} cannot be read: {problem}").format(file=file, problem=system_words(error))
         ) from error
 
 
@@ -74,6 +75,6 @@ def _show(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
     except OSError as error:
         raise SettingsError(
             _("tls_cert: {cert} or {key} cannot be read: {problem}").format(
-                cert=cert, key=key or _("it"), problem=error.strerror
+                cert=cert, key=key or _("it"), problem=system_words(error)
             )
         ) from error

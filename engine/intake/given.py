@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 
 from engine.errors import IntakeError
 from engine.language import N_, _
+from engine.terms import system_words
 
 STANDARD_INPUT = Path("-")
 _PIECE_BYTES = 1 << 20
@@ -103,7 +104,7 @@ class StandardInput:
                 kept = os.dup(copy.fileno())
         except OSError as exc:
             raise IntakeError(
-                _("cannot be read and kept: {problem}").format(problem=exc.strerror or exc), source=self.source
+                _("cannot be read and kept: {problem}").format(problem=system_words(exc)), source=self.source
             ) from exc
         self._fd = kept
         weakref.finalize(self, os.close, kept)  # the copy goes when nobody can read it any more
@@ -187,7 +188,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except IsADirectoryError as exc:
         raise IntakeError(_("this is a folder, not a file"), source=path) from exc
     except OSError as exc:
-        raise IntakeError(_("cannot be opened: {problem}").format(problem=exc.strerror or exc), source=path) from exc
+        raise IntakeError(_("cannot be opened: {problem}").format(problem=system_words(exc)), source=path) from exc
     with file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -209,7 +210,7 @@ def _mapped(source: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise IntakeError(_("cannot be read: {problem}").format(problem=exc.strerror or exc), source=source) from exc
+        raise IntakeError(_("cannot be read: {problem}").format(problem=system_words(exc)), source=source) from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from engine.errors import IntakeError
 from engine.intake.files import ListFile
 from engine.intake.given import Given
 from engine.language import _
+from engine.terms import system_words
 
 FOLDER_END = ".lists"
 _PIECE_BYTES = 1 << 20
@@ -63,7 +64,7 @@ def _keep(given: Given, sha256: str, folder: Path) -> None:
             raise
     except OSError as exc:
         raise IntakeError(
-            _("no copy can be kept in {folder}: {problem}").format(folder=folder, problem=exc.strerror or exc),
+            _("no copy can be kept in {folder}: {problem}").format(folder=folder, problem=system_words(exc)),
             source=given.source,
         ) from exc
 

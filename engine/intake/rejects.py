@@ -23,6 +23,7 @@ from engine.intake.harmless import harmless, unharmed
 from engine.language import _
 from engine.lines import untagged
 from engine.model import Excluded
+from engine.terms import system_words
 
 __all__ = ["RejectsFile", "harmless"]
 
@@ -58,7 +59,7 @@ class RejectsFile:
             self._writer.writerows(rows)
         except OSError as exc:
             raise IntakeError(
-                _("the rejects cannot be written: {problem}").format(problem=exc.strerror or exc), source=self.path
+                _("the rejects cannot be written: {problem}").format(problem=system_words(exc)), source=self.path
             ) from exc
         self.written += len(rows)
 
@@ -76,7 +77,7 @@ class RejectsFile:
                 self._partial.replace(self.path)
         except OSError as exc:
             raise IntakeError(
-                _("the rejects cannot be written: {problem}").format(problem=exc.strerror or exc), source=self.path
+                _("the rejects cannot be written: {problem}").format(problem=system_words(exc)), source=self.path
             ) from exc
         finally:
             with contextlib.suppress(FileNotFoundError):

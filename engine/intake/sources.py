@@ -22,6 +22,7 @@ from engine.intake.files import ListFile, examined, hash_of
 from engine.intake.given import STANDARD_INPUT, Content, Given, GivenFile, Plain, StandardInput
 from engine.intake.sheets import Sheet, chosen, is_workbook
 from engine.language import _
+from engine.terms import system_words
 
 _IN_FOLDERS = (*LIST_NAMES, ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".gz", ".zip")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
@@ -106,7 +107,7 @@ def _expanded(path: Path, skipped: list[Skipped], stdin_fd: int) -> Iterator[Giv
         entries = sorted(path.iterdir(), key=lambda entry: entry.name)
     except OSError as exc:
         raise IntakeError(
-            _("the folder cannot be read: {problem}").format(problem=exc.strerror or exc), source=path
+            _("the folder cannot be read: {problem}").format(problem=system_words(exc)), source=path
         ) from exc
     reasons = {entry: _why_not(entry) for entry in entries}
     skipped += [Skipped(str(entry), why) for entry, why in reasons.items() if why]

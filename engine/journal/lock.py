@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import JournalBusy, JournalError
 from engine.language import _
+from engine.terms import system_words
 
 
 class OwnerLock:
@@ -74,7 +75,7 @@ def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=error.strerror)
+            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=system_words(error))
         ) from error
     return OwnerLock(folder / f"account-{account_key}.lock", subject=_("this gateway account with another journal"))
 
@@ -85,7 +86,7 @@ def _open_private(path: Path) -> int:
     except OSError as error:
         raise JournalError(
             _("cannot create {path} ({problem}); check that its folder is yours and writable").format(
-                path=path, problem=error.strerror
+                path=path, problem=system_words(error)
             )
         ) from error
 

@@ -28,6 +28,7 @@ from engine.journal.lock import journal_lock
 from engine.journal.migrate import bring_up_to_date, refuse_newer
 from engine.journal.store import Reader, SqlJournal
 from engine.language import _
+from engine.terms import system_words
 
 BUSY_S = 2.0
 
@@ -89,7 +90,7 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=path.parent, problem=error.strerror)
+            _("cannot create the folder {folder} ({problem})").format(folder=path.parent, problem=system_words(error))
         ) from error
 
 
@@ -99,7 +100,7 @@ def _make_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalError(
-            _("cannot write the journal {path} ({problem})").format(path=path, problem=error.strerror)
+            _("cannot write the journal {path} ({problem})").format(path=path, problem=system_words(error))
         ) from error
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from engine.errors import NotTold
 from engine.language import _
 from engine.telemetry import mask
+from engine.terms import system_words
 
 _OURS = "XINSHI_"
 
@@ -25,9 +26,7 @@ async def start(words: Sequence[str], message: bytes, *, timeout_s: float) -> No
         )
     except (OSError, ValueError) as error:
         raise NotTold(
-            _("{program} cannot be started: {problem}").format(
-                program=words[0], problem=getattr(error, "strerror", None) or error
-            )
+            _("{program} cannot be started: {problem}").format(program=words[0], problem=system_words(error))
         ) from error
     try:
         async with asyncio.timeout(timeout_s):

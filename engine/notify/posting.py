@@ -6,12 +6,12 @@ No redirects, no cookies; no address in an error, because it may be a secret.
 from __future__ import annotations
 
 import asyncio
-import os
 
 import aiohttp
 
 from engine.errors import NotTold
 from engine.language import _
+from engine.terms import system_words
 
 _MOST_BYTES = 65_536  # of an answer
 
@@ -45,6 +45,6 @@ def _in_words(error: Exception) -> str:
         case aiohttp.ClientConnectorCertificateError():
             return _("its certificate is not trusted")
         case aiohttp.ClientConnectorError() if error.os_error.errno:
-            return _("no connection: {problem}").format(problem=os.strerror(error.os_error.errno))
+            return _("no connection: {problem}").format(problem=system_words(error.os_error))
         case _:
             return _("the connection failed: {problem}").format(problem=type(error).__name__)

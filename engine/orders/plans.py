@@ -54,6 +54,7 @@ from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.wording import FilledText, OwnText, SameText, Wording, again, worded
 from engine.settings import AccountSettings, Settings
+from engine.terms import system_words
 
 _LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40
@@ -328,7 +329,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=error.strerror)
+            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=system_words(error))
         ) from error
 
 

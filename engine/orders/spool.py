@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.errors import IntakeError, PlanError
 from engine.language import N_, _
+from engine.terms import system_words
 
 Row = Mapping[str, object] | str
 """Cells by the names of their columns; or a number alone."""
@@ -34,7 +35,7 @@ async def spooled(rows: Rows) -> AsyncIterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="xinshi-"))  # 0700
     except OSError as error:
         raise IntakeError(
-            _("no room for the rows: {problem}").format(problem=error.strerror), source=N_("rows")
+            _("no room for the rows: {problem}").format(problem=system_words(error)), source=N_("rows")
         ) from error
     try:
         path = folder / "rows.csv"
@@ -59,7 +60,7 @@ async def _fill(path: Path, rows: Rows) -> None:
                 await asyncio.to_thread(file.write, _lines(cells))
             except OSError as error:
                 raise IntakeError(
-                    _("no room for the rows: {problem}").format(problem=error.strerror), source=N_("rows")
+                    _("no room for the rows: {problem}").format(problem=system_words(error)), source=N_("rows")
                 ) from error
     if not written:
         raise PlanError(_("there is no row to plan: nothing came"))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from engine.errors import JournalError, PlanError
 from engine.language import _
+from engine.terms import system_words
 
 _PAGES_AT_ONCE = 2_000  # 8 MB: between two stretches the owner's commits go on
 
@@ -34,7 +35,7 @@ def back_up(journal: Path, target: Path) -> int:
         os.close(handle)
     except OSError as error:
         raise PlanError(
-            _("{target} cannot be written: {problem}").format(target=target, problem=error.strerror)
+            _("{target} cannot be written: {problem}").format(target=target, problem=system_words(error))
         ) from error
     try:
         _copy(journal, name)

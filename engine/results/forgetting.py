@@ -17,6 +17,7 @@ from engine.journal.opening import open_journal, read_journal
 from engine.journal.port import Delivery
 from engine.journal.store import Reader, SqlJournal
 from engine.language import _
+from engine.terms import system_words
 
 _AGE = re.compile(r"([0-9]{1,5})\s*([dwmy]?)", re.IGNORECASE)
 _DAYS = {"d": 1, "": 1, "w": 7, "m": 30, "y": 365}
@@ -112,7 +113,7 @@ def _remove(file: Path) -> None:
         file.unlink(missing_ok=True)
     except OSError as error:
         raise JournalError(
-            _("{file} cannot be removed: {problem}").format(file=file, problem=error.strerror)
+            _("{file} cannot be removed: {problem}").format(file=file, problem=system_words(error))
         ) from error
     if file.parent.name.endswith(FOLDER_END):
         with suppress(OSError):  # it is removed once it is empty

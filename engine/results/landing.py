@@ -13,6 +13,7 @@ from typing import IO
 
 from engine.errors import PlanError
 from engine.language import _
+from engine.terms import system_words
 
 STANDARD_OUTPUT = Path("-")
 
@@ -45,7 +46,7 @@ def landing(target: Path) -> Iterator[IO[bytes]]:
                         os.unlink(name)
     except OSError as error:
         raise PlanError(
-            _("{target} cannot be written: {problem}").format(target=target, problem=error.strerror or error)
+            _("{target} cannot be written: {problem}").format(target=target, problem=system_words(error))
         ) from error
 
 
