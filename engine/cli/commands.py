@@ -32,7 +32,7 @@ from engine.errors import EngineError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
 from engine.journal.port import CampaignCounts
-from engine.language import _
+from engine.language import _, _n
 from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
@@ -389,9 +389,11 @@ async def _tested(engine: Engine, made: Plan, common: Common, stop: Stop, *, tes
     refuse_failed(await Sending(engine=engine, live=_announcing(Live(), common), stop=stop).run(record, waits=False))
     out.tell(
         common,
-        _("The test {name!r} was accepted: {count} numbers. What they got is what the list gets.\n").format(
-            name=record.name, count=len(test)
-        ),
+        _n(
+            "The test {name!r} was accepted: {count} number. What it got is what the list gets.\n",
+            "The test {name!r} was accepted: {count} numbers. What they got is what the list gets.\n",
+            len(test),
+        ).format(name=record.name, count=len(test)),
     )
     return True
 

@@ -13,7 +13,7 @@ from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.intake import Seen, inspect, read
 from engine.journal.port import OptOut, OptOutSource
-from engine.language import _
+from engine.language import _, _n
 from engine.loop import run_in_loop
 from engine.moments import when, zone_words
 from engine.numbers import normalise
@@ -82,7 +82,9 @@ def remove(numbers: Sequence[str], reason: str, scope: str, common: Common) -> i
         if common.json:
             out.data({"removed": removed})
         else:
-            out.page(_("{removed:,} opt-outs removed\n").format(removed=removed))
+            out.page(
+                _n("{removed:,} opt-out removed\n", "{removed:,} opt-outs removed\n", removed).format(removed=removed)
+            )
         if left:
             other = "account" if everywhere else "all"
             out.tell(
@@ -123,7 +125,9 @@ def export(file: Path, common: Common) -> int:
         names = ("number", "at", "source", "reason", "scope")
         with landing(file) as target, writing(Form.CSV, target, names, frozenset()) as write:
             write(rows)
-        out.tell(common, _("{count:,} opt-outs written\n").format(count=len(rows)))
+        out.tell(
+            common, _n("{count:,} opt-out written\n", "{count:,} opt-outs written\n", len(rows)).format(count=len(rows))
+        )
         return OK
 
     return run_in_loop(main())

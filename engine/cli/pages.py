@@ -39,7 +39,8 @@ if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
     from engine.runs.auditing import Audited
     from engine.settings import AccountSettings
 
-_LISTS_SHOWN, _CELL_SHOWN, _SPREAD_SHOWN = 8, 24, 6
+_LISTS_SHOWN, _SPREAD_SHOWN = 8, 6
+_CELL_SHOWN, _ROW_SHOWN, _TEXT_SHOWN = 24, 60, 60  # cells of a terminal; Chinese characters take two
 
 EXCLUDED = {
     Exclusion.INVALID: N_("not a mobile number"),
@@ -140,7 +141,11 @@ def plan_page(plan: Plan) -> str:
         (
             _("rows"),
             tally.rows,
-            _("and {extra:,} second numbers in a cell").format(extra=tally.extra) if tally.extra else "",
+            _n("and {extra:,} second number in a cell", "and {extra:,} second numbers in a cell", tally.extra).format(
+                extra=tally.extra
+            )
+            if tally.extra
+            else "",
         ),
         (_("left out"), excluded, _("listed in {rejects}").format(rejects=plan.rejects) if plan.rejects else ""),
         *(
@@ -190,7 +195,11 @@ def parts_words(count: int) -> str:
 def _share(part: int, whole: int) -> str:
     """A percentage that says neither 0 nor 100 unless it is."""
     share = 100 * part / whole
-    return _("{part:,} recipients").format(part=part) if share < 0.5 or 99.5 <= share < 100 else f"{share:.0f} %"
+    return (
+        _n("{part:,} recipient", "{part:,} recipients", part).format(part=part)
+        if share < 0.5 or 99.5 <= share < 100
+        else f"{share:.0f} %"
+    )
 
 
 def _text_lines(plan: Plan) -> Iterator[Line]:
@@ -203,7 +212,7 @@ def _text_lines(plan: Plan) -> Iterator[Line]:
         yield (
             "  " + _("longest"),
             _("{units} characters, line {line}: {content}").format(
-                units=message.units, line=named_line(line), content=message.content
+                units=message.units, line=named_line(line), content=_cut(message.content, _TEXT_SHOWN)
             ),
             "",
         )
@@ -233,9 +242,9 @@ def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[
             "",
         )
         for row in each.preview_rows if len(listing.list_files) == 1 else ():
-            yield "  " + _("begins"), " | ".join(_short(cell) for cell in row), ""
+            yield "  " + _("begins"), _begins(row), ""
     if (more := len(listing.list_files) - _LISTS_SHOWN) > 0:
-        yield "", _("and {more:,} more lists").format(more=more), ""
+        yield "", _n("and {more:,} more list", "and {more:,} more lists", more).format(more=more), ""
     for skipped in listing.skipped[:_LISTS_SHOWN]:
         yield "  " + _("not read"), f"{skipped.name}: {skipped.why}", ""
     for word, lists in ((_("without"), listing.excluded), (_("only"), listing.only)):
@@ -248,13 +257,33 @@ def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[
             )
             yield (
                 word,
-                _("{mobiles:,} numbers of {label}").format(mobiles=screening.mobiles, label=screening.list_file.label),
+                _n("{mobiles:,} number of {label}", "{mobiles:,} numbers of {label}", screening.mobiles).format(
+                    mobiles=screening.mobiles, label=screening.list_file.label
+                ),
                 told,
             )
 
 
-def _short(cell: str) -> str:
-    return cell if len(cell) <= _CELL_SHOWN else cell[: _CELL_SHOWN - 1] + "…"
+def _begins(row: Sequence[str]) -> str:
+    """The first cells of a row, as many as a line of the terminal holds, and how many more there are."""
+    shown: list[str] = []
+    for cell in row:
+        if shown and _cells(" | ".join([*shown, _cut(cell, _CELL_SHOWN)])) > _ROW_SHOWN:
+            break
+        shown.append(_cut(cell, _CELL_SHOWN))
+    if more := len(row) - len(shown):
+        shown.append(_n("and {more:,} more column", "and {more:,} more columns", more).format(more=more))
+    return " | ".join(shown)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text on one line, in at most so many cells of the terminal; … where it goes on."""
+    line = " ".join(text.split())
+    if _cells(line) <= most:
+        return line
+    while _cells(line) > most - 1:
+        line = line[:-1]
+    return f"{line}…"
 
 
 def plan_hint(plan: Plan) -> str:
@@ -395,9 +424,11 @@ def _conduct_lines(plan: Plan) -> Iterator[Line]:
         )
         yield (
             "  " + _("first"),
-            _("{canary:,} recipients; {share}, within {wait}").format(
-                canary=conduct.canary, share=share, wait=_duration(conduct.canary_wait_s)
-            ),
+            _n(
+                "{canary:,} recipient; {share}, within {wait}",
+                "{canary:,} recipients; {share}, within {wait}",
+                conduct.canary,
+            ).format(canary=conduct.canary, share=share, wait=_duration(conduct.canary_wait_s)),
             "",
         )
 
@@ -496,7 +527,11 @@ def summary_page(
         (
             _("rows"),
             summary.rows,
-            _("and {extra:,} second numbers in a cell").format(extra=summary.extra) if summary.extra else "",
+            _n("and {extra:,} second number in a cell", "and {extra:,} second numbers in a cell", summary.extra).format(
+                extra=summary.extra
+            )
+            if summary.extra
+            else "",
         ),
         (_("left out"), sum(summary.excluded.values()), ""),
         *((f"  {_(EXCLUDED[reason])}", count, "") for reason, count in summary.excluded.items() if count),
@@ -661,7 +696,13 @@ def _reason_lines(summary: CampaignSummary, state: str) -> Iterable[Line]:
     if state in (BatchState.REFUSED.value, BatchState.IN_DOUBT.value):
         yield from (("    " + _("because"), size, _(reason)) for size, reason in said[:_MOST_REASONS])
         if rest := sum(size for size, _reason in said[_MOST_REASONS:]):
-            yield "    " + _("because"), rest, _("{count} other reasons").format(count=len(said) - _MOST_REASONS)
+            yield (
+                "    " + _("because"),
+                rest,
+                _n("{count} other reason", "{count} other reasons", len(said) - _MOST_REASONS).format(
+                    count=len(said) - _MOST_REASONS
+                ),
+            )
 
 
 def _account_line(summary: CampaignSummary) -> Line:
@@ -776,8 +817,12 @@ def balance_json(balance: Balance) -> dict[str, Any]:
 def recorded_line(new: int, known: int) -> str:
     """How many opt-outs were written down."""
     if not known:
-        return _("{new:,} opt-outs recorded\n").format(new=new)
-    return _("{new:,} opt-outs recorded, {known:,} were known already\n").format(new=new, known=known)
+        return _n("{new:,} opt-out recorded\n", "{new:,} opt-outs recorded\n", new).format(new=new)
+    return _n(
+        "{new:,} opt-out recorded, {known:,} known already\n",
+        "{new:,} opt-outs recorded, {known:,} were known already\n",
+        new,
+    ).format(new=new, known=known)
 
 
 def keywords_line(verdict: str, message: str) -> str:
@@ -887,13 +932,19 @@ def _doubt_lines(doubts: Sequence[AttemptRow]) -> Iterable[Line]:
         why = row.waits_for or _("nothing has looked at it yet: `xinshi settle` does")
         yield (
             _("in doubt"),
-            _("batch {seq}, {size:,} recipients: {reason}\n{why}").format(
-                seq=row.seq, size=row.size, reason=_(row.reason), why=with_local_times(why)
-            ),
+            _n(
+                "batch {seq}, {size:,} recipient: {reason}\n{why}",
+                "batch {seq}, {size:,} recipients: {reason}\n{why}",
+                row.size,
+            ).format(seq=row.seq, size=row.size, reason=_(row.reason), why=with_local_times(why)),
             "",
         )
     if more := doubts[_MOST_DOUBTS:]:
-        yield _("in doubt"), _("and {count:,} batches more").format(count=len(more)), ""
+        yield (
+            _("in doubt"),
+            _n("and {count:,} batch more", "and {count:,} batches more", len(more)).format(count=len(more)),
+            "",
+        )
 
 
 def _reckoning_lines(reckoning: Reckoning) -> Iterable[Line]:

@@ -20,7 +20,7 @@ from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.gateway.profile import load_profile
 from engine.journal.port import OptOutSource
-from engine.language import _
+from engine.language import _, _n
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
 from engine.moments import local, zone_told, zone_words
@@ -82,7 +82,9 @@ def _written(found: Exported, output: Path) -> str:
         f" ({delivered})" if delivered else ""
     )
     where = "" if output == STANDARD_OUTPUT else _(" to {output}").format(output=output)
-    return _("{lines:,} lines written{where}, {of_all}\n").format(lines=found.lines, where=where, of_all=of_all)
+    return _n(
+        "{lines:,} line written{where}, {of_all}\n", "{lines:,} lines written{where}, {of_all}\n", found.lines
+    ).format(lines=found.lines, where=where, of_all=of_all)
 
 
 def _json(found: Exported, output: Path) -> dict[str, object]:
@@ -254,7 +256,9 @@ def _forgotten_page(found: Forgotten, before: datetime, *, done: bool) -> str:
         (
             _("forgotten") if done else _("to forget"),
             len(found.campaigns),
-            _("campaigns with {people:,} recipients").format(people=people),
+            _n(
+                "campaign with {people:,} recipients", "campaigns with {people:,} recipients", len(found.campaigns)
+            ).format(people=people),
         ),
         *(
             (f"  {each.name}", each.recipients, _("ended {at:%Y-%m-%d}").format(at=local(each.at)))

@@ -13,7 +13,7 @@ from engine.cli.progress import showing
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.journal.port import OpenDoubt
-from engine.language import _
+from engine.language import _, _n
 from engine.live import Live
 from engine.loop import run_in_loop
 from engine.runs.beside import NOT_TAKEN, TAKEN, order_assumption
@@ -86,16 +86,20 @@ def _doubts_page(campaign: str, doubts: list[OpenDoubt]) -> str:
     if not doubts:
         return ""
     lines = [
-        _("\nStill in doubt: {count} batches. A delivery report ends a doubt by itself; or, when you know:\n").format(
-            count=len(doubts)
-        )
+        _n(
+            "\nStill in doubt: {count} batch. A delivery report ends a doubt by itself; or, when you know:\n",
+            "\nStill in doubt: {count} batches. A delivery report ends a doubt by itself; or, when you know:\n",
+            len(doubts),
+        ).format(count=len(doubts))
     ]
     lines.append(f"  xinshi settle {campaign} --batch N --assume taken|not-taken --reason '…'\n")
     for doubt in doubts[:_SHOWN]:
         lines.append(
-            _("\n  batch {seq}, {size:,} recipients: {reason}\n    {waits_for}\n").format(
-                seq=doubt.seq, size=doubt.size, reason=_(doubt.reason), waits_for=doubt.waits_for
-            )
+            _n(
+                "\n  batch {seq}, {size:,} recipient: {reason}\n    {waits_for}\n",
+                "\n  batch {seq}, {size:,} recipients: {reason}\n    {waits_for}\n",
+                doubt.size,
+            ).format(seq=doubt.seq, size=doubt.size, reason=_(doubt.reason), waits_for=doubt.waits_for)
         )
     if len(doubts) > _SHOWN:
         lines.append(_("\n  … and {count} more (--json lists them all)\n").format(count=len(doubts) - _SHOWN))

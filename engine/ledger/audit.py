@@ -90,13 +90,23 @@ def audit(
         (
             Law.CONSERVATION,
             _conservation(view),
-            _("{rows:,} rows and {extra:,} second numbers, all accounted for").format(rows=view.rows, extra=view.extra),
+            _("rows {rows:,}, second numbers {extra:,}: all accounted for").format(rows=view.rows, extra=view.extra),
         ),
-        (Law.ONCE, _once(view), _("{count:,} recipients, each in one batch").format(count=_held(view))),
+        (
+            Law.ONCE,
+            _once(view),
+            _n("{count:,} recipient, in one batch", "{count:,} recipients, each in one batch", _held(view)).format(
+                count=_held(view)
+            ),
+        ),
         (
             Law.INTENT_FIRST,
             _intent_first(view),
-            _("{count:,} attempts, each written down before it began").format(count=len(view.attempts)),
+            _n(
+                "{count:,} attempt, written down before it began",
+                "{count:,} attempts, each written down before it began",
+                len(view.attempts),
+            ).format(count=len(view.attempts)),
         ),
         (Law.COVERED, _covered(view, truth), _covered_words(view, truth)),
         (Law.POINTS, _points(view, reckoning, exclusive, truth), _points_words(reckoning, exclusive)),
@@ -104,7 +114,11 @@ def audit(
         (
             Law.OPT_OUTS,
             _opt_outs(view),
-            _("{count:,} opt-outs, none sent to afterwards").format(count=len(view.opt_outs)),
+            _n(
+                "{count:,} opt-out, not sent to afterwards",
+                "{count:,} opt-outs, none sent to afterwards",
+                len(view.opt_outs),
+            ).format(count=len(view.opt_outs)),
         ),
     )
     since = view.forgotten_at
@@ -340,9 +354,11 @@ def _by_evidence(attempt: AttemptRow) -> str:
 def _covered_words(view: AuditView, truth: Truth | None) -> str:
     taken = [row for row in view.attempts if row.was_taken]
     by_answer = sum(row.outcome is OutcomeKind.ACCEPTED for row in taken)
-    words = _("{taken:,} batches accepted: {by_answer:,} by a valid answer, {by_evidence:,} by evidence").format(
-        taken=len(taken), by_answer=by_answer, by_evidence=len(taken) - by_answer
-    )
+    words = _n(
+        "{taken:,} batch accepted: {by_answer:,} by a valid answer, {by_evidence:,} by evidence",
+        "{taken:,} batches accepted: {by_answer:,} by a valid answer, {by_evidence:,} by evidence",
+        len(taken),
+    ).format(taken=len(taken), by_answer=by_answer, by_evidence=len(taken) - by_answer)
     return words if truth is None else _("{words}; as at the gateway").format(words=words)
 
 

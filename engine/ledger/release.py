@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from engine.gateway.profile import Profile
 from engine.journal.port import Kind
-from engine.language import _
+from engine.language import _, _n
 from engine.ledger.points import ZERO
 from engine.model import Balance, PauseReason
 
@@ -101,7 +101,7 @@ def release_of(
     if reason is None:
         return Release(last_seq=None, recipients=whole)
     if reason is PauseReason.LIMIT:
-        detail = _("{count:,} recipients wait").format(count=whole - reach)
+        detail = _n("{count:,} recipient waits", "{count:,} recipients wait", whole - reach).format(count=whole - reach)
         if not reach:
             detail = _("the next batch has {size} recipients, more than the {limit} released; batches go whole").format(
                 size=left[0][1], limit=limit

@@ -302,7 +302,7 @@ def _draw(chain: Chain, facts: Sequence[GapFact]) -> tuple[str, ...]:
         if fact is not None:
             span = f"{_or(fact.gap.begin, _('the beginning'))} – {_or(fact.gap.end, _('now'))}"
             words = _("{gap}: {words}").format(gap=span, words=fact.words)
-            lines += [*_summed(chain, run), _drawn(_("gap"), "−" + amount(fact.gap.points), words)]
+            lines += [*_summed(chain, run), _drawn(_("gap"), "-" + amount(fact.gap.points), words)]
             run = []
     closing = chain.links[-1]
     return *lines, *_summed(chain, run), _drawn(_("closing"), amount(chain.points(closing.bottom)), closing.name)
@@ -315,7 +315,7 @@ def _summed(chain: Chain, run: Sequence[Link]) -> list[str]:
     span = run[0].name
     if len(run) > 1:
         span = _("{count} charges, {first} to {last}").format(count=len(run), first=span, last=run[-1].name)
-    return [_drawn(_("charged"), "−" + total, span)]
+    return [_drawn(_("charged"), "-" + total, span)]
 
 
 def _drawn(label: str, figure: str, words: str) -> str:

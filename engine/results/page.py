@@ -12,7 +12,7 @@ from decimal import Decimal
 from html import escape
 from itertools import accumulate
 
-from engine.language import N_, Language, _, spoken
+from engine.language import N_, Language, _, _n, spoken
 from engine.ledger.summary import CampaignSummary
 from engine.moments import local, zone_words
 from engine.results.report import Findings, Span, over_time
@@ -91,7 +91,7 @@ def _cards(summary: CampaignSummary, words: Words) -> str:
         (
             _("recipients"),
             sum(summary.recipients.values()),
-            _("of {rows:,} rows").format(rows=summary.rows),
+            _n("of {rows:,} row", "of {rows:,} rows", summary.rows).format(rows=summary.rows),
             "",
         ),
         (_("accepted"), accepted, _part(accepted, sum(summary.recipients.values())), ""),

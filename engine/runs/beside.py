@@ -20,7 +20,7 @@ from engine.journal.port import (
     OptOutSource,
 )
 from engine.journal.store import SqlJournal
-from engine.language import N_, _
+from engine.language import N_, _, _n
 from engine.runs.control import Order, Word, asked
 from engine.runs.looking import refuse_folder
 from engine.runs.settling import assume
@@ -120,9 +120,11 @@ async def assumed(journal: SqlJournal, order: Order, *, at: datetime) -> Word:
     )
     return Word(
         done=True,
-        words=_("batch {seq} of {campaign} is assumed {what}: {size:,} recipients, {rest}").format(
-            seq=seq, campaign=order.campaign, what=_(_ASSUMED[what]), size=size, rest=rest
-        ),
+        words=_n(
+            "batch {seq} of {campaign} is assumed {what}: {size:,} recipient, {rest}",
+            "batch {seq} of {campaign} is assumed {what}: {size:,} recipients, {rest}",
+            size,
+        ).format(seq=seq, campaign=order.campaign, what=_(_ASSUMED[what]), size=size, rest=rest),
     )
 
 

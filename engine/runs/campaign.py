@@ -7,7 +7,7 @@ from engine.dispatch.pool import PoolEnd
 from engine.dispatch.timetable import Timetable
 from engine.errors import JournalBusy
 from engine.journal.port import CampaignRecord, Kind
-from engine.language import _
+from engine.language import _, _n
 from engine.live import Live, Stop
 from engine.model import CampaignState, PauseReason
 from engine.orders.conduct import hours_of
@@ -76,9 +76,11 @@ class CampaignRun:
             return left
         expired = await finish(self._journal.expire_campaign(record.campaign_id))
         self._live.notice(
-            _("The time of {name} is over: {expired:,} recipients expired and will not be sent to.").format(
-                name=record.name, expired=expired
-            )
+            _n(
+                "The time of {name} is over: {expired:,} recipient expired and will not be sent to.",
+                "The time of {name} is over: {expired:,} recipients expired and will not be sent to.",
+                expired,
+            ).format(name=record.name, expired=expired)
         )
         return []
 

@@ -14,7 +14,7 @@ from engine.dispatch.waiting import first_of
 from engine.gateway.polls import Report, ReportState
 from engine.journal.conducting import CanaryStand
 from engine.journal.port import CampaignRecord, Conduct
-from engine.language import _
+from engine.language import _, _n
 from engine.model import PauseReason
 
 ENOUGH = 0.5
@@ -95,7 +95,15 @@ def _reasons(stand: CanaryStand) -> str:
     if not said:
         return ""
     shown = [f"{count:,} × {words}" for words, count in said[:_MOST_REASONS]]
-    more = [_("{count} other reasons").format(count=len(said) - _MOST_REASONS)] if len(said) > _MOST_REASONS else []
+    more = (
+        [
+            _n("{count} other reason", "{count} other reasons", len(said) - _MOST_REASONS).format(
+                count=len(said) - _MOST_REASONS
+            )
+        ]
+        if len(said) > _MOST_REASONS
+        else []
+    )
     return _("; undelivered: {reasons}").format(reasons=", ".join([*shown, *more]))
 
 

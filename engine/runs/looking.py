@@ -14,7 +14,7 @@ from engine.journal.lock import is_held
 from engine.journal.opening import read_journal
 from engine.journal.port import CampaignLists, OptOut, OptOutHistory, Trace
 from engine.journal.store import Reader
-from engine.language import _
+from engine.language import _, _n
 from engine.ledger.points import add_up
 from engine.ledger.price import KEPT, ratio_of
 from engine.ledger.summary import CampaignSummary, summarise
@@ -145,7 +145,7 @@ def listed(lists: Sequence[CampaignLists]) -> str:
         for each in reversed(lists[-_CAMPAIGNS_NAMED:])
     ]
     if more := len(lists) - len(shown):
-        shown.append(_("and {more:,} earlier campaigns").format(more=more))
+        shown.append(_n("and {more:,} earlier campaign", "and {more:,} earlier campaigns", more).format(more=more))
     return _("; ").join(shown)
 
 

@@ -16,7 +16,7 @@ from engine.dispatch.timetable import Timetable
 from engine.dispatch.waiting import first_of
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
-from engine.language import N_, _
+from engine.language import N_, _, _n
 from engine.model import CampaignState, PauseReason
 from engine.runs.control import Order, Word
 
@@ -225,7 +225,11 @@ class Steering:
             words = _("{name} is being cancelled; answers under way are awaited").format(name=record.name)
             return Word(done=True, words=words + _beyond_recall(record))
         size = await self._journal.cancel_campaign(record.campaign_id)
-        words = _("{name} is cancelled: {size:,} recipients will not be sent to").format(name=record.name, size=size)
+        words = _n(
+            "{name} is cancelled: {size:,} recipient will not be sent to",
+            "{name} is cancelled: {size:,} recipients will not be sent to",
+            size,
+        ).format(name=record.name, size=size)
         return Word(done=True, words=words + _beyond_recall(record))
 
     async def _pace(self, record: CampaignRecord, running: bool, words: Sequence[str]) -> Word:

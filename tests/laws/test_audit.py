@@ -74,7 +74,7 @@ async def test_the_page_shows_the_laws_the_polls_and_the_balance_drawn(house: Ho
     ):
         assert words in page
     # Which batch the gateway took last is chance: several were under way.
-    drawn = rf"charged −{ROWS:,} {batches} charges, batch 1 of spring to batch \d+ of spring closing {left} "
+    drawn = rf"charged -{ROWS:,} {batches} charges, batch 1 of spring to batch \d+ of spring closing {left} "
     assert re.search(drawn, page)
 
 

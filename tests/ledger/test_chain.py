@@ -203,9 +203,9 @@ def test_no_answer_and_no_reading_tell_nothing() -> None:
 def test_the_chain_is_drawn_for_the_audit() -> None:
     drawing = "\n".join(settled(*PRELUDE, DOUBT, AFTER, *quiet(9_510)).drawing)
     assert "opening         10,000" in drawing
-    assert "charged           −297  3 charges, batch 1 of spring to batch 3 of spring" in drawing
-    assert "gap                −97  2026-03-01 08:00:03.00Z – 2026-03-01 08:00:05.50Z: explained by batch 4" in drawing
-    assert "charged            −96  batch 5 of spring" in drawing
+    assert "charged           -297  3 charges, batch 1 of spring to batch 3 of spring" in drawing
+    assert "gap                -97  2026-03-01 08:00:03.00Z – 2026-03-01 08:00:05.50Z: explained by batch 4" in drawing
+    assert "charged            -96  batch 5 of spring" in drawing
     assert "closing          9,510" in drawing
 
 

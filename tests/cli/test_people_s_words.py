@@ -1,0 +1,74 @@
+"""Words for people: one is one, a minus is a minus, and a line of the preview fits into a terminal."""
+
+from __future__ import annotations
+
+import re
+from unicodedata import east_asian_width
+
+from tests.cli.desk import TEXT, Desk
+from tests.numbers import mobiles
+
+PLURAL_OF_ONE = re.compile(
+    r"\b1 (recipients|batches|opt-outs|attempts|numbers|rows|lines|campaigns|columns|lists|people)\b"
+)
+
+
+async def test_one_is_not_many(desk: Desk) -> None:
+    (number,) = desk.list(1)
+    desk.list(1, seed=2, name="more.csv")
+    said = [
+        await desk.run(*desk.order("--campaign", "spring")),
+        await desk.run("status", "spring"),
+        await desk.run("audit", "spring"),
+        await desk.run("optouts", "add", number),
+        await desk.run("optouts", "export", "out.csv"),
+        await desk.run("export", "spring", "--output", "results.csv"),
+        await desk.run("report", "spring", "--html", "-"),
+        await desk.run("plan", "more.csv", "--text", TEXT, "--exclude", "list.csv"),
+        await desk.run("optouts", "remove", number),
+    ]
+
+    assert {end.code for end in said} == {0}
+    for end in said:
+        assert not PLURAL_OF_ONE.findall(end.output + end.errors), end
+    everything = "".join(end.output + end.errors for end in said)
+    for words in (
+        "1 opt-out recorded",
+        "1 opt-out removed",
+        "1 line written",
+        "1 number of list.csv",
+        "1 attempt, written",
+    ):
+        assert words in everything
+
+
+async def test_several_are_many(desk: Desk) -> None:
+    numbers = desk.list(3)
+    recorded = await desk.run("optouts", "add", *numbers[:2])
+
+    assert recorded.output == "2 opt-outs recorded\n"
+
+
+async def test_points_that_go_have_the_minus_of_every_keyboard(desk: Desk) -> None:
+    desk.list(40)
+    assert (await desk.run(*desk.order("--campaign", "spring", "--batch-size", "10"))).code == 0
+
+    end = await desk.run("audit", "spring")
+
+    assert re.findall(r"charged +(\S)\d", end.output), end.output
+    assert set(re.findall(r"charged +(\D)\d", end.output)) == {"-"}, end.output
+    assert "−" not in end.output
+
+
+async def test_what_a_list_begins_with_fits_into_a_line(desk: Desk) -> None:
+    heads = ",".join(f"第{at}个很长的列名" for at in range(20))
+    cells = ",".join(f"第{at}个相当长的单元格内容" for at in range(20))
+    desk.write("list.csv", f"手机号,{heads}\n{mobiles(1)[0]},{cells}\n")
+
+    end = await desk.run("plan", "list.csv", "--text", TEXT)
+
+    begins = [line for line in end.output.splitlines() if line.lstrip().startswith("begins")]
+    assert begins
+    for line in begins:
+        assert sum(2 if east_asian_width(sign) in "WF" else 1 for sign in line) <= 100
+        assert re.search(r" \| and \d+ more columns$", line), line
