@@ -46,7 +46,7 @@ def _number_lines(found: OfNumber, accounts: Mapping[str, str]) -> Iterator[Line
     if not found.traces:
         yield _("campaigns"), _("in none of this journal"), ""
         yield _("looked at"), listed(found.lists), ""
-    if found.traces or found.opt_outs:
+    if found.opt_outs or any(trace.attempts for trace in found.traces):
         yield times_line()
 
 

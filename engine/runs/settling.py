@@ -19,7 +19,7 @@ from engine.dispatch.waiting import first_of, unless_set
 from engine.errors import GatewayError, PlanError
 from engine.journal.conducting import Drop
 from engine.journal.port import Journal, OpenDoubt, Orphan, SettledBy, Settling, SettlingJournal
-from engine.language import N_, _
+from engine.language import N_, _, _n
 from engine.ledger.binding import ReportPolicy, bind_reports
 from engine.ledger.evidence import AttemptKey, Finding, Policy, Source, Verdict, operator_word
 from engine.ledger.settlement import Settlement, settle
@@ -321,7 +321,7 @@ class Settler:
         """Wait out patience; reports may settle everything sooner."""
         self._announce(
             _(
-                "{recipients} are in doubt: their answers were lost, and the gateway may still take them. Waiting until "
+                "In doubt: {recipients}. The answers were lost, and the gateway may still take them. Waiting until "
                 "{at} (settlement.min_age_s); then the balance tells. Ctrl-C ends it; `run` goes on later."
             ).format(recipients=_recipients(doubts), at=f"{local(at):%H:%M:%S}{zone_beside(at)}")
         )
@@ -412,7 +412,8 @@ def _charges(settlement: Settlement, key: AttemptKey) -> dict[AttemptKey, tuple[
 
 
 def _recipients(doubts: list[OpenDoubt]) -> str:
-    return _("{count:,} recipients").format(count=sum(doubt.size for doubt in doubts))
+    count = sum(doubt.size for doubt in doubts)
+    return _n("{count:,} recipient", "{count:,} recipients", count).format(count=count)
 
 
 def _span(seconds: float) -> str:

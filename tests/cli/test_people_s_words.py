@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from unicodedata import east_asian_width
 
+import pytest
+
 from tests.cli.desk import TEXT, Desk
 from tests.numbers import mobiles
 
@@ -40,6 +42,21 @@ async def test_one_is_not_many(desk: Desk) -> None:
         "1 attempt, written",
     ):
         assert words in everything
+
+
+@pytest.mark.parametrize("settings", [{"faults": {"drop_answer": 1}}], indirect=True)
+async def test_one_doubt_is_not_many(desk: Desk) -> None:
+    desk.list(1)
+    sent = await desk.run(*desk.order("--campaign", "spring"))
+    settled = await desk.run("settle", "spring")
+    assumed = await desk.run("settle", "spring", "--batch", "1", "--assume", "taken", "--reason", "asked the vendor")
+
+    assert (sent.code, settled.code, assumed.code) == (4, 4, 0), assumed.errors
+    assert "Still in doubt: 1 batch." in settled.output
+    assert "batch 1, 1 recipient: " in settled.output
+    assert "1 recipient, " in assumed.output
+    for end in (sent, settled, assumed):
+        assert not PLURAL_OF_ONE.findall(end.output + end.errors), end
 
 
 async def test_several_are_many(desk: Desk) -> None:
