@@ -144,7 +144,7 @@ class Engine:
         if not wish.says_anything:
             return record
         conduct = decided(wish, self.settings, record.conduct)
-        if await self.journal.planned_kinds(record.campaign_id):
+        if not wish.says_only_a_pace and await self.journal.planned_kinds(record.campaign_id):
             refuse_closed(conduct, self._wall())
         elif conduct.scheduled_for != record.conduct.scheduled_for:
             await self._refuse_all_gone(record)

@@ -53,6 +53,7 @@ _HOURS = re.compile(
 # Where the flag is not the key's own name with dashes.
 _FLAGS = {
     "pace.requests_per_second": "--requests-per-second",
+    "pace.numbers_per_second": "--numbers-per-second",
     "pace.in_flight": "--in-flight",
     "journal.url": "--journal",
     "batch.max_recipients": "--batch-size",

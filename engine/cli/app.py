@@ -108,8 +108,6 @@ def run(
     /,
     *,
     limit: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    requests_per_second: float | None = None,
-    in_flight: int | None = None,
     allow_partial: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     when: When | None = None,
@@ -123,10 +121,6 @@ def run(
         Its name, as `status` shows it.
     limit
         Release only so many recipients now.
-    requests_per_second
-        The pace; 0: no limit.
-    in_flight
-        How many requests may be under way at once.
     allow_partial
         When the points do not reach: send what they reach for.
     wait
@@ -134,14 +128,7 @@ def run(
     """
     from engine.cli import commands
 
-    order = Order(
-        **vars(when or When()),
-        limit=limit,
-        allow_partial=allow_partial,
-        wait=wait,
-        requests_per_second=requests_per_second,
-        in_flight=in_flight,
-    )
+    order = Order(**vars(when or When()), limit=limit, allow_partial=allow_partial, wait=wait)
     return commands.run(campaign, order, common)
 
 

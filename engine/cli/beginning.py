@@ -27,6 +27,7 @@ def read_settings(common: Common, order: Order | None = None, *, warns: bool = F
         overrides["message.checkcontent"] = order.checkcontent or None
         overrides["radar.max_per_number"] = order.max_per_number
         overrides[f"{pace}.requests_per_second"] = order.requests_per_second
+        overrides[f"{pace}.numbers_per_second"] = order.numbers_per_second
         overrides[f"{pace}.in_flight"] = order.in_flight
     if common.account != "default":  # a flag for the pace of an account that is not there would seem to define one
         load_settings(common.config, overrides={}).for_account(common.account)

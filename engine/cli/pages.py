@@ -25,19 +25,19 @@ from engine.ledger.summary import CampaignSummary, number
 from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
 from engine.moments import local, when, with_local_times, zone_words
-from engine.orders.conduct import hours_of
+from engine.orders.conduct import hours_of, pace_of
 from engine.planning.wording import SameText
 from engine.reasons import BECAUSE
 from engine.terms import word_of
 
 if TYPE_CHECKING:  # what a page shows; who asks for it has it loaded
-    from engine.journal.port import AttemptRow
+    from engine.journal.port import AttemptRow, Conduct
     from engine.ledger.audit import Finding
     from engine.ledger.reckoning import Reckoning
     from engine.orders.pipeline import Listing
     from engine.orders.plans import Plan
     from engine.runs.auditing import Audited
-    from engine.settings import AccountSettings
+    from engine.settings import AccountSettings, PaceSettings
 
 _LISTS_SHOWN, _SPREAD_SHOWN = 8, 6
 _CELL_SHOWN, _ROW_SHOWN, _TEXT_SHOWN = 24, 60, 60  # cells of a terminal; Chinese characters take two
@@ -455,6 +455,25 @@ def _schedule_lines(at: datetime, now: datetime, work_s: float, zone: tzinfo) ->
 
 def _pace_words(plan: Plan) -> str:
     pace = plan.account.pace
+    limited = pace.requests_per_second or pace.numbers_per_second
+    duration = _("about {duration}: ").format(duration=_duration(plan.forecast_s)) if limited else ""
+    return _("{duration}{pace}, {in_flight} in flight{enough}").format(
+        duration=duration, pace=_limit_words(pace), in_flight=pace.in_flight, enough=_enough_words(plan)
+    )
+
+
+def pace_words(conduct: Conduct, account: AccountSettings) -> str:
+    """How fast a campaign goes, or would."""
+    pace = pace_of(conduct, account.pace)
+    return _("{limit}, {in_flight} in flight").format(limit=_limit_words(pace), in_flight=pace.in_flight)
+
+
+def _pace_line(summary: CampaignSummary, account: AccountSettings) -> Line:
+    whose = _("given for this campaign") if summary.conduct.has_own_pace else _("as the settings say")
+    return (_("pace"), f"{pace_words(summary.conduct, account)} ({whose})", "")
+
+
+def _limit_words(pace: PaceSettings) -> str:
     limits = (
         [_("{requests_per_second:g} requests a second").format(requests_per_second=pace.requests_per_second)]
         if pace.requests_per_second
@@ -465,11 +484,7 @@ def _pace_words(plan: Plan) -> str:
         if pace.numbers_per_second
         else []
     )
-    at = _(" and ").join(limits) or _("no limit of pace")
-    duration = _("about {duration}: ").format(duration=_duration(plan.forecast_s)) if limits else ""
-    return _("{duration}{pace}, {in_flight} in flight{enough}").format(
-        duration=duration, pace=at, in_flight=pace.in_flight, enough=_enough_words(plan)
-    )
+    return _(" and ").join(limits) or _("no limit of pace")
 
 
 def _enough_words(plan: Plan) -> str:
@@ -537,6 +552,7 @@ def summary_page(
         *((f"  {_(EXCLUDED[reason])}", count, "") for reason, count in summary.excluded.items() if count),
         (_("recipients"), sum(summary.recipients.values()), ""),
         *_state_lines(summary),
+        *([_pace_line(summary, account)] if account else []),
         (
             _("points"),
             summary.charged,
@@ -555,10 +571,16 @@ def summary_page(
 
 
 def summary_json(summary: CampaignSummary, account: AccountSettings | None) -> dict[str, Any]:
-    """The same for machines: the contract's object, with the account's name (null: the settings do not know it) and the cost."""
+    """The same for machines: the contract's object, with the account's name (null: the settings do not know it), a pace of its own, the cost."""
     price = account.price_yuan_per_point if account else Decimal(0)
     yuan = {"estimated": number(summary.estimated * price), "charged": number(summary.charged * price)}
-    return {**summary.as_json(), "account": account.name if account else None, **({"yuan": yuan} if price else {})}
+    own_pace = pace_of(summary.conduct, account.pace) if account and summary.conduct.has_own_pace else None
+    return {
+        **summary.as_json(),
+        "account": account.name if account else None,
+        **({"pace": own_pace.model_dump()} if own_pace else {}),
+        **({"yuan": yuan} if price else {}),
+    }
 
 
 def _cost_lines(account: AccountSettings | None, charged: Decimal | None, estimated: Decimal) -> Iterator[Line]:

@@ -154,18 +154,11 @@ def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) ->
         )
         for place, each in enumerate(known.sources, 1)
     ]
-    pace = next((each.pace for each in settings.accounts.values() if each.account_key == known.account), None)
+    account = settings.account_of(known.account)
     batches = sum(count for word, count in summary.batches.items() if word != "split")
     facts = [*lists, (_("profile"), known.profile), (_("batches"), f"{batches:,}"), (_("plan hash"), known.plan_hash)]
-    if pace is not None:
-        limit = (
-            _("{requests_per_second:g} requests a second").format(requests_per_second=pace.requests_per_second)
-            if pace.requests_per_second
-            else _("no limit")
-        )
-        facts.append(
-            (_("pace, as set now"), _("{limit}, {in_flight} in flight").format(limit=limit, in_flight=pace.in_flight))
-        )
+    if account is not None:
+        facts.append((_("pace"), pages.pace_words(summary.conduct, account)))
     return facts
 
 

@@ -46,7 +46,7 @@ class Common:
 @Parameter(name="*")
 @dataclass(kw_only=True)
 class When:
-    """When a campaign may send, how many points stay, and who goes first. It is kept with the campaign."""
+    """When a campaign may send, how fast, how many points stay, and who goes first. It is kept with the campaign."""
 
     at: Annotated[
         str | None,
@@ -91,6 +91,11 @@ class When:
     canary_wait: Annotated[
         str | None, Parameter(help=_("How long its reports are waited for, such as 90s, 15m, 2h; 15m if not given."))
     ] = None
+    requests_per_second: Annotated[float | None, Parameter(help=_("The pace; 0: no limit."))] = None
+    numbers_per_second: Annotated[
+        float | None, Parameter(help=_("How many numbers a second, over all requests; 0: no limit."))
+    ] = None
+    in_flight: Annotated[int | None, Parameter(help=_("How many requests may be under way at once."))] = None
 
     def wish(self, *, at: datetime) -> Wish:
         """The same for the engine."""
@@ -106,6 +111,9 @@ class When:
             canary=self.canary,
             canary_delivered=self.canary_delivered,
             canary_wait=self.canary_wait,
+            requests_per_second=self.requests_per_second,
+            numbers_per_second=self.numbers_per_second,
+            in_flight=self.in_flight,
         )
 
 
@@ -174,8 +182,6 @@ class Order(When):
             validator=Number(gte=1), help=_("Plan all, but release only so many recipients now, in whole batches.")
         ),
     ] = None
-    requests_per_second: Annotated[float | None, Parameter(help=_("The pace; 0: no limit."))] = None
-    in_flight: Annotated[int | None, Parameter(help=_("How many requests may be under way at once."))] = None
     allow_partial: Annotated[
         bool,
         Parameter(

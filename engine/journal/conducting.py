@@ -71,6 +71,9 @@ def conduct_columns(conduct: Conduct) -> dict[str, Any]:
         "canary": conduct.canary,
         "canary_delivered": conduct.canary_delivered,
         "canary_wait_s": conduct.canary_wait_s,
+        "requests_per_second": conduct.requests_per_second,
+        "numbers_per_second": conduct.numbers_per_second,
+        "in_flight": conduct.in_flight,
     }
 
 
@@ -86,6 +89,9 @@ def conduct_of(row: Row[Any]) -> Conduct:
         canary=row.canary,
         canary_delivered=row.canary_delivered,
         canary_wait_s=row.canary_wait_s,
+        requests_per_second=row.requests_per_second,
+        numbers_per_second=row.numbers_per_second,
+        in_flight=row.in_flight,
     )
 
 

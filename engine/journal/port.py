@@ -46,10 +46,10 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """What the operator decided of a campaign: when it may send, how many points stay, and who goes first.
+    """What the operator decided of a campaign: when it may send, how fast, how many points stay, and who goes first.
 
-    `scheduled_for`: it is handed over at any hour, and the gateway sends it then. `windows` as they were written, in the time of `zone`; `keep_points` None: as the settings say; `canary` in recipients, of
-    whose reports the share `canary_delivered` (0 to 1) must say delivered.
+    `scheduled_for`: it is handed over at any hour, and the gateway sends it then. `windows` as they were written, in the time of `zone`; `canary` in recipients, of whose reports the share
+    `canary_delivered` (0 to 1) must say delivered. `keep_points` and the pace (0: no limit) None: as the settings say.
     """
 
     not_before: datetime | None = None
@@ -61,6 +61,14 @@ class Conduct:
     canary: int = 0
     canary_delivered: float = 0.0
     canary_wait_s: float = 0.0
+    requests_per_second: float | None = None
+    numbers_per_second: float | None = None
+    in_flight: int | None = None
+
+    @property
+    def has_own_pace(self) -> bool:
+        """Whether something was said of how fast it goes."""
+        return (self.requests_per_second, self.numbers_per_second, self.in_flight) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0010"
+HEAD = "0011"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -141,6 +141,9 @@ campaign = Table(
     Column("canary_wait_s", Float, nullable=False, server_default="0"),
     Column("canary_seq", Integer),  # its last batch; NULL: not chosen yet
     Column("canary_passed", Boolean, nullable=False, server_default=false()),
+    Column("requests_per_second", Float),  # NULL: as the settings say; so are the next two
+    Column("numbers_per_second", Float),
+    Column("in_flight", Integer),
     # "planning" is a campaign nobody sees yet: what a killed planning left is discarded at the next start.
     _one_of("state", ["planning", "planned", "running", "paused", "cancelled"]),
     CheckConstraint("rows >= 0 AND extra >= 0 AND recipients >= 0", name="ck_campaign_counts"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from engine.journal.port import CampaignCounts, CampaignRecord, Delivery, ShortBatch, Tally
+from engine.journal.port import CampaignCounts, CampaignRecord, Conduct, Delivery, ShortBatch, Tally
 from engine.language import _
 from engine.ledger.points import Interval, Points
 from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
@@ -47,6 +47,7 @@ class CampaignSummary:
     account: str = ""  # the key of its login
     profile: str = ""
     scheduled_for: datetime | None = None  # when the gateway sends what it was handed; None: at once
+    conduct: Conduct = field(default_factory=Conduct)
     # Points that answers show for one expected, where points are missing and the answers agree on something else than 1.
     price_ratio: Decimal | None = None
 
@@ -142,6 +143,7 @@ def summarise(
         account=record.account,
         profile=record.profile,
         scheduled_for=record.conduct.scheduled_for,
+        conduct=record.conduct,
         price_ratio=None if price_ratio == 1 else price_ratio,
     )
 

@@ -1,4 +1,4 @@
-"""What the operator says of when, how far and who first: from words to what the journal keeps with the campaign."""
+"""What the operator says of when, how fast, how far and who first: from words to what the journal keeps with the campaign."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from typing import TypeVar
 
 from engine.dispatch.hours import Hours, read_moment, read_windows, zone_of
 from engine.dispatch.schedule import FURTHEST, date_words, is_over, is_too_far
@@ -13,7 +14,9 @@ from engine.dispatch.timetable import moment_words
 from engine.errors import PlanError, SendRefused
 from engine.journal.port import Conduct
 from engine.language import _
-from engine.settings import Settings
+from engine.settings import PaceSettings, Settings
+
+Value = TypeVar("Value")
 
 ANY_TIME, NOW, NEVER = "any", "now", "never"
 DELIVERED, WAIT_S = 0.8, 900.0
@@ -35,11 +38,20 @@ class Wish:
     canary: int | None = None
     canary_delivered: str | None = None
     canary_wait: str | None = None
+    requests_per_second: float | None = None
+    numbers_per_second: float | None = None
+    in_flight: int | None = None
 
     @property
     def says_anything(self) -> bool:
         """Whether the operator decided something."""
         return self != Wish(at=self.at)
+
+    @property
+    def says_only_a_pace(self) -> bool:
+        """Whether nothing was said of hours, points and who goes first."""
+        paceless = replace(self, requests_per_second=None, numbers_per_second=None, in_flight=None)
+        return self.says_anything and not paceless.says_anything
 
 
 def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Conduct:
@@ -52,7 +64,10 @@ def decided(wish: Wish, settings: Settings, stored: Conduct | None = None) -> Co
         windows=_windows(wish.windows) if wish.windows else before.windows,
         expires_at=_moment(wish.expire, NEVER, before.expires_at, wish, zone, "--expire"),
         scheduled_for=_moment(wish.schedule, NOW, before.scheduled_for, wish, zone, "--gateway-schedule"),
-        keep_points=before.keep_points if wish.keep_points is None else wish.keep_points,
+        keep_points=_said(wish.keep_points, before.keep_points),
+        requests_per_second=_said(wish.requests_per_second, before.requests_per_second),
+        numbers_per_second=_said(wish.numbers_per_second, before.numbers_per_second),
+        in_flight=_said(wish.in_flight, before.in_flight),
     )
     conduct = _with_canary(conduct, wish)
     _refuse_at_odds(conduct)
@@ -153,6 +168,16 @@ def keep_points(conduct: Conduct, settings: Settings) -> Decimal:
     return settings.money.keep_points if conduct.keep_points is None else conduct.keep_points
 
 
+def pace_of(conduct: Conduct, account: PaceSettings) -> PaceSettings:
+    """How fast a campaign goes: as was said of it, else as its account may."""
+    said = {
+        "requests_per_second": conduct.requests_per_second,
+        "numbers_per_second": conduct.numbers_per_second,
+        "in_flight": conduct.in_flight,
+    }
+    return account.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
 def signed(conduct: Conduct, settings: Settings) -> dict[str, str | int | float | None]:
     """What a plan hash covers of it."""
     hours = hours_of(replace(conduct, scheduled_for=None))
@@ -168,6 +193,10 @@ def signed(conduct: Conduct, settings: Settings) -> dict[str, str | int | float 
         "canary_delivered": conduct.canary_delivered,
         "canary_wait_s": conduct.canary_wait_s,
     }
+
+
+def _said(now: Value | None, before: Value | None) -> Value | None:
+    return before if now is None else now
 
 
 def _moment(

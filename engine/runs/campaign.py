@@ -36,6 +36,7 @@ class CampaignRun:
     async def _through_its_hours(self, terms: RunTerms) -> PoolEnd | None:
         record = await self._record()  # somebody may have paused it a moment ago
         refuse_paused(record)
+        self._outfit.go_at(record.conduct)
         await self._accept_canary(record)
         timetable = Timetable(hours_of(record.conduct), self._outfit.clocks.wall)
         while True:

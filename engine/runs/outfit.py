@@ -18,7 +18,7 @@ from engine.errors import GatewayError, Refused
 from engine.gate import Gate
 from engine.gateway.http import HttpGateway
 from engine.gateway.wire import PreparedMessage
-from engine.journal.port import Kind, OpenDoubt
+from engine.journal.port import Conduct, Kind, OpenDoubt
 from engine.journal.store import SqlJournal
 from engine.language import N_, _
 from engine.ledger.evidence import Policy
@@ -26,6 +26,7 @@ from engine.ledger.floor import Floor
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance, BatchState, Message, Outcome, PauseReason
+from engine.orders.conduct import pace_of
 from engine.orders.plans import batch_size, frame_of, price_ratio
 from engine.planning.batching import batch_sizes, distinct_allowed
 from engine.queues import Source
@@ -35,7 +36,7 @@ from engine.runs.looking import overdue_before, summary_of
 from engine.runs.settling import Settler
 from engine.runs.steering import Steering
 from engine.runs.telling import Herald
-from engine.settings import Settings
+from engine.settings import PaceSettings, Settings
 from engine.telemetry import logger
 from engine.tracking import Barred
 
@@ -63,6 +64,7 @@ class Outfit:
         self.steering = Steering(journal)
         self.barred: Barred | None = None  # of what is being sent
         self._lane: Lane | None = None  # made when the first campaign is sent, and shared by all
+        self._pace = gate.account.pace  # of what is being sent
 
     async def summary(self, name: str) -> CampaignSummary:
         """A campaign in figures."""
@@ -141,6 +143,13 @@ class Outfit:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
+    def go_at(self, conduct: Conduct) -> None:
+        """From here on the lane has this campaign's pace. Where it had that before, an order that changed it meanwhile stands."""
+        pace = pace_of(conduct, self.gate.account.pace)
+        if self._lane is not None and pace != self._pace:
+            self._lane.change(_limits(pace))
+        self._pace = pace
+
     async def pool(
         self,
         campaign_id: int,
@@ -203,17 +212,13 @@ class Outfit:
     async def _open_lane(self) -> Lane:
         """The account's lane to the gateway. What an earlier process sent a moment ago still counts."""
         if self._lane is None:
-            pace, window_s, now = self.gate.account.pace, self.gate.profile.window_s, self.clock()
+            pace, window_s, now = self._pace, self.gate.profile.window_s, self.clock()
             slowest = min((rate for rate in (pace.requests_per_second, pace.numbers_per_second) if rate), default=0.0)
             # Below one a window, the window grows.
             looked_back = timedelta(seconds=max(window_s, 1 / slowest if slowest else 0.0) + GUARD_S)
             recent = await self.journal.starts_since(self.account_key, now - looked_back)
             self._lane = Lane(
-                Limits(
-                    requests_per_second=pace.requests_per_second,
-                    numbers_per_second=pace.numbers_per_second,
-                    in_flight=pace.in_flight,
-                ),
+                _limits(pace),
                 window_s=window_s,
                 clock=self.clocks.monotonic,
                 retry=self.gate.retry,
@@ -224,7 +229,7 @@ class Outfit:
 
     def too_large(self, left: Sequence[Kind]) -> str:
         """Why a batch that was planned under another pace can never leave under this one, or nothing."""
-        numbers_per_second = (self._lane.limits if self._lane else self.gate.account.pace).numbers_per_second
+        numbers_per_second = (self._lane.limits if self._lane else self._pace).numbers_per_second
         fits = numbers_that_fit(numbers_per_second, self.gate.profile.window_s)
         largest = max((kind.size for kind in left), default=0)
         if fits is None or largest <= fits:
@@ -273,6 +278,14 @@ class Outfit:
             clock=self.clock,
             timetable=timetable,
         )
+
+
+def _limits(pace: PaceSettings) -> Limits:
+    return Limits(
+        requests_per_second=pace.requests_per_second,
+        numbers_per_second=pace.numbers_per_second,
+        in_flight=pace.in_flight,
+    )
 
 
 class _Sender:

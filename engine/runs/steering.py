@@ -237,9 +237,9 @@ class Steering:
         if not running or self.lane is None:
             return Word(
                 done=not words,
-                words=_("no process sends {name} now; the pace is in [pace], or a flag of `run`").format(
-                    name=record.name
-                ),
+                words=_(
+                    "no process sends {name} now; its pace is the one given to `send` or `run`, else [pace]"
+                ).format(name=record.name),
             )
         if words:
             await self._change_pace(self.lane, record, words)

@@ -33,6 +33,9 @@ DECIDED = Conduct(
     canary=200,
     canary_delivered=0.8,
     canary_wait_s=90.0,
+    requests_per_second=0.5,
+    numbers_per_second=0.0,
+    in_flight=3,
 )
 
 

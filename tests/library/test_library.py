@@ -17,6 +17,7 @@ import engine
 from engine.errors import BalanceTooLow, IntakeError, JournalBusy, PlanError, SettingsError
 from engine.library import FOLLOWED_MOST, _Follower
 from engine.model import CampaignState, PauseReason
+from engine.orders.conduct import Wish
 from engine.simulator import Simulator, SimulatorSettings
 from tests.notify.samples import NOW
 from tests.numbers import mobiles
@@ -325,6 +326,28 @@ async def test_two_engines_in_one_process_work_at_the_same_time(sim: Simulator, 
     (left_batch, *_) = [each for each in told["left"] if isinstance(each, engine.BatchAccepted)]
     (right_end,) = [each for each in told["right"] if isinstance(each, engine.Ended)]
     assert left_batch.at < right_end.at  # they did work at the same time
+
+
+async def test_each_campaign_of_an_engine_goes_at_its_own_pace_on_the_lane_of_the_account(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    async with opened(sim, tmp_path, **{"batch.max_recipients": 1}) as xinshi:
+        machine = xinshi._machine
+        slow = await xinshi.plan(people(5, seed=1), text=TEXT, signature="测试", name="slow")
+        quick = await xinshi.plan(people(40, seed=2), text=TEXT, signature="测试", name="quick")
+        record = await machine.journal.find_campaign(name="slow")
+        assert record is not None
+        await machine.decide(record, Wish(at=NOW, requests_per_second=5, in_flight=2))
+        await slow.run()
+        lane = machine._outfit.steering.lane
+        assert lane is not None
+        assert (lane.limits.requests_per_second, lane.limits.in_flight) == (5, 2)
+        await quick.run()
+        assert machine._outfit.steering.lane is lane
+        assert (lane.limits.requests_per_second, lane.limits.in_flight) == (0, 16)
+    times = [send["at"] for send in sim.truth()["sends"]]  # type: ignore[attr-defined]
+    assert max(sum(at <= other < at + 0.9 for other in times[:5]) for at in times[:5]) <= 5
+    assert sim.truth()["accepted_numbers"] == 45
 
 
 async def test_one_journal_has_one_engine(sim: Simulator, tmp_path: Path) -> None:
