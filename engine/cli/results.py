@@ -145,7 +145,7 @@ def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) ->
         (
             _("list") if len(known.sources) == 1 else _("list {place}").format(place=place),
             _("{path} · {size:,} bytes · {encoding} · numbers in {number_column} · sha256 {sha256}").format(
-                path=each.path,
+                path=_(each.path),
                 size=each.size,
                 encoding=each.encoding,
                 number_column=each.number_column,

@@ -129,5 +129,5 @@ def _tally_page(tally: Tally, joined: Joined, *, unread: int) -> str:
         (kind_of(kind), _("no longer asked for: {reason}").format(reason=reason), "")
         for kind, reason in tally.stopped.items()
     ]
-    lines += [(kind_of(kind), reason, "") for kind, reason in tally.trouble.items()]
+    lines += [(kind_of(kind), _(reason), "") for kind, reason in tally.trouble.items()]
     return pages.grid(lines)

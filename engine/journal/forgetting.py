@@ -39,13 +39,13 @@ from engine.journal.schema import (
     report,
     source,
 )
-from engine.language import _
+from engine.language import N_, _
 from engine.model import BatchState, Exclusion, OutcomeKind
 from engine.telemetry import mask
 
 _OPEN = (BatchState.PLANNED, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_DOUBT)
 _NOTHING = zlib.compress(b"")
-_FORGOTTEN_UNREAD = "forgotten before it could be read"
+_FORGOTTEN_UNREAD = N_("forgotten before it could be read")
 _MAY_BE_NUMBER = re.compile(r"[0-9]{11}")
 
 

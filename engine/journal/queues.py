@@ -406,7 +406,7 @@ async def _of_batch(connection: AsyncConnection, row: Row[Any]) -> list[NoticeOu
         is_emptied = row.state == BatchState.CANCELLED.value and row.omitted == row.size
         for each in rows:
             if is_emptied or each.number in omitted:
-                words = f"{Exclusion.OPTED_OUT.value}: the person asked for no more messages"
+                words = f"{Exclusion.OPTED_OUT.value}: {_('the person asked for no more messages')}"
                 found.append(_outcome(each, row.name, "excluded", None, words))
             else:
                 found.append(_outcome(each, row.name, row.state, row.task_id, row.reason or ""))

@@ -171,7 +171,7 @@ class ResultsLook:
         ).one_or_none()
         if found is None:
             names = self._connection.execute(select(campaign.c.name).where(campaign.c.state != "planning"))
-            there = ", ".join(names.scalars()) or "none yet"
+            there = ", ".join(names.scalars()) or _("none yet")
             raise PlanError(
                 _("there is no campaign named {name!r} in this journal; there are: {names}").format(
                     name=name, names=there
@@ -405,7 +405,9 @@ def _batch_result(
     return BatchResult(
         seq=row.seq,
         state=BatchState(row.state),
-        reason="; ".join(filter(None, (row.reason, waits_for if row.state == BatchState.IN_DOUBT.value else None))),
+        reason="; ".join(
+            filter(None, (_(row.reason or ""), waits_for if row.state == BatchState.IN_DOUBT.value else None))
+        ),
         mobiles=mobiles,
         lines=unpack_lines(row.lines),
         omitted=omitted,

@@ -55,11 +55,11 @@ from engine.journal.port import (
 )
 from engine.journal.schema import attempt, batch, campaign, microseconds, opt_out, poll, reply, report
 from engine.journal.settling import WAS_TAKEN
-from engine.language import _
+from engine.language import N_, _
 from engine.lines import unpack_lines
 from engine.model import OutcomeKind
 
-ENDED_DURING_POLL = "the process ended before the answer was kept"
+ENDED_DURING_POLL = N_("the process ended before the answer was kept")
 AT_ONCE = 1_000
 """Reports a commit: intents wait for the commit before theirs, so it must be short."""
 

@@ -34,7 +34,7 @@ from engine.journal.schema import (
     ten_thousandths,
 )
 from engine.journal.tracking import lose_open_polls
-from engine.language import _
+from engine.language import N_, _
 from engine.model import (
     Balance,
     BatchState,
@@ -51,7 +51,7 @@ from engine.telemetry import logger
 
 _NOTABLE = timedelta(seconds=2)
 _STILL_COUNTED = timedelta(hours=1)
-ENDED_BEFORE_ANSWER = "the process ended before the answer was stored"
+ENDED_BEFORE_ANSWER = N_("the process ended before the answer was stored")
 
 _HELD = (BatchState.CLAIMED, BatchState.SUBMITTING)
 

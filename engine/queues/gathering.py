@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from engine.language import _
 from engine.model import Exclusion, Message
 from engine.queues.source import Delivery
 
@@ -23,7 +24,7 @@ class LeftOut:
     @property
     def words(self) -> str:
         """Why, for whoever wants to know what became of it."""
-        return f"{self.reason.value}: {self.detail}"
+        return f"{self.reason.value}: {_(self.detail)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.cli.desk import TEXT, Desk, Ended
+from tests.cli.desk import TEXT, Desk, Ended, during, until
 from tests.numbers import mobiles
 
 # What may stay: what somebody types, and the names of files, addresses, keys, profiles and programs.
@@ -122,6 +122,24 @@ async def test_a_doubt_that_a_person_ends_is_chinese(desk: Desk, operator: Opera
     ).code == 0
     await operator.types("audit", "lost")
     assert "判断为已接收" in (await operator.types("why", mobiles(30)[0])).output
+
+    assert operator.found == {}
+
+
+@pytest.mark.parametrize("settings", [{"unreported": 1, "hang_s": 60}], indirect=True)
+async def test_a_doubt_that_a_killed_process_left_is_chinese(desk: Desk, operator: Operator) -> None:
+    desk.configure(account="exclusive = false")
+    desk.list(3)
+    desk.sim.set_faults({"hang_accept": 1})
+    process = await desk.start(*desk.order("--campaign", "cut"))
+    await during(process, until(lambda: desk.truth["mobiles"]))
+    process.kill()
+    await process.wait()
+    desk.sim.set_faults({})
+
+    await operator.types("run", "cut")
+    assert "存下应答之前进程已结束" in (await operator.types("status", "cut")).output
+    assert "存下应答之前进程已结束" in (await operator.types("why", mobiles(3)[0])).output
 
     assert operator.found == {}
 
