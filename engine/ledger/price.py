@@ -52,7 +52,8 @@ def ratio_of(drops: Iterable[tuple[Decimal, Decimal]]) -> Decimal | None:
 
 def _agreed(falling: list[tuple[Decimal, Decimal]]) -> Decimal | None:
     ratios = Counter((above - below) / charge for (above, _), (below, charge) in pairwise(falling))
-    if not ratios:
+    least = min((ratio for ratio in ratios if ratio > 0), default=None)
+    if least is None:
         return None
-    (ratio, times), *_ = ratios.most_common(1)
-    return ratio if ratio > 0 and times >= FEWEST and 2 * times > ratios.total() else None
+    # What lies between two answers, a lost one or somebody else's, makes the fall deeper and never less deep.
+    return least if ratios[least] >= FEWEST and 2 * ratios[least] > ratios.total() else None
