@@ -319,6 +319,7 @@ async def test_jsonl_and_parquet_hold_what_csv_does(desk: Desk) -> None:
     ]
 
 
+@pytest.mark.parametrize("settings", [{"report_delay_s": 0}], indirect=True)
 @pytest.mark.parametrize(("name", "hours"), [("Asia/Shanghai", 8), ("Asia/Tokyo", 9)])
 async def test_times_are_in_the_zone_of_the_settings(desk: Desk, name: str, hours: int) -> None:
     desk.write("list.csv", customers(mobiles(3)))
