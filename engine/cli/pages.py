@@ -564,7 +564,7 @@ def summary_page(
     ]
     if journal is not None:
         lines.append((_("journal"), str(journal), ""))
-    if summary.intervals:
+    if summary.intervals or summary.balance_read_at is not None:
         lines.append(times_line())
     hint = _next_step(summary, words)
     return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
@@ -736,8 +736,17 @@ def _account_line(summary: CampaignSummary) -> Line:
     return (
         _("balance"),
         summary.remaining,
-        _("now, {opening} before{bought}").format(opening=_points(summary.opening), bought=bought),
+        _("the account's, {read}; {opening} before{bought}").format(
+            read=_read_words(summary), opening=_points(summary.opening), bought=bought
+        ),
     )
+
+
+def _read_words(summary: CampaignSummary) -> str:
+    read = _("read {at}").format(at="?" if summary.balance_read_at is None else when(summary.balance_read_at))
+    if not summary.charged_since_read:
+        return read
+    return _("{read}, less {charged} charged since").format(read=read, charged=_points(summary.charged_since_read))
 
 
 def _unexplained_line(summary: CampaignSummary) -> Line:

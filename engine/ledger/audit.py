@@ -400,6 +400,12 @@ def _unexplained_words(each: Unexplained) -> str:
 def _points_words(reckoning: Reckoning, exclusive: bool) -> str:
     if not reckoning.steps:
         return _("the gateway told no balance")
+    if len(reckoning.steps) == 1:
+        begin = reckoning.steps[0]
+        return _(
+            "{opening} at {at}, and the balance was not read since: what was charged is not known yet; the next "
+            "`xinshi run` or `send` of this account reads it"
+        ).format(opening=amount(begin.remaining), at=when(begin.at))
     opening, closing = reckoning.steps[0].remaining, reckoning.steps[-1].remaining
     bought = _(" + {points} topped up").format(points=amount(reckoning.topped_up)) if reckoning.topped_up else ""
     sums = _("{opening}{bought} - {charged} charged = {closing}").format(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -31,6 +31,8 @@ class Points:
     remaining: Decimal | None
     unexplained: Decimal | None
     intervals: tuple[Interval, ...]
+    read_at: datetime | None = field(default=None, compare=False)  # the last reading
+    charged_since: Decimal = field(default=ZERO, compare=False)  # and what was charged after it
 
 
 def add_up(readings: Sequence[Reading], *, charged_since: Decimal = ZERO) -> Points:
@@ -51,6 +53,8 @@ def add_up(readings: Sequence[Reading], *, charged_since: Decimal = ZERO) -> Poi
         remaining=_left(known[-1]) - charged_after - charged_since,
         unexplained=sum((interval.unexplained for interval in intervals), ZERO),
         intervals=tuple(intervals),
+        read_at=known[-1].at,
+        charged_since=charged_after + charged_since,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.journal.port import CampaignCounts, CampaignRecord, Conduct, Delivery, ShortBatch, Tally
 from engine.language import _
-from engine.ledger.points import Interval, Points
+from engine.ledger.points import ZERO, Interval, Points
 from engine.model import ALWAYS_SHOWN, BatchState, CampaignState, Exclusion, PauseReason
 
 _NOTHING_REPORTED = Delivery()
@@ -48,6 +48,8 @@ class CampaignSummary:
     profile: str = ""
     scheduled_for: datetime | None = None  # when the gateway sends what it was handed; None: at once
     conduct: Conduct = field(default_factory=Conduct)
+    balance_read_at: datetime | None = None  # the account's, last
+    charged_since_read: Decimal = ZERO  # to the account
     # Points that answers show for one expected, where points are missing and the answers agree on something else than 1.
     price_ratio: Decimal | None = None
 
@@ -144,6 +146,8 @@ def summarise(
         profile=record.profile,
         scheduled_for=record.conduct.scheduled_for,
         conduct=record.conduct,
+        balance_read_at=points.read_at,
+        charged_since_read=points.charged_since,
         price_ratio=None if price_ratio == 1 else price_ratio,
     )
 

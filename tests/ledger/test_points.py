@@ -178,3 +178,11 @@ def test_the_equation_holds_whatever_happened(
     assert points.unexplained == sum((step[2] for step in steps[:told]), Decimal(0))
     assert points.topped_up == sum((step[1] for step in steps[:told]), Decimal(0))
     assert all(i.begin < i.end and i.unexplained for i in points.intervals)
+
+
+def test_the_last_reading_that_tells_a_number_has_its_time_and_the_charges_since() -> None:
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    told = Reading(at=begin, remaining=Decimal(10), send_total=None, charged_since_last=Decimal(0))
+    silent = Reading(at=begin + timedelta(hours=1), remaining=None, send_total=None, charged_since_last=Decimal(2))
+    found = add_up([told, silent], charged_since=Decimal(3))
+    assert (found.read_at, found.charged_since, found.remaining) == (begin, Decimal(5), Decimal(5))
