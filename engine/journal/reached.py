@@ -31,7 +31,7 @@ from engine.journal.schema import attempt, batch, campaign, message, reached, re
 from engine.model import BatchState, OutcomeKind, RefusalKind
 
 HOUR_US = 3_600_000_000
-_AT_ONCE = 20_000  # batches put together into one row
+_AT_ONCE = 1_000  # batches put together into one row: up to a million numbers, mostly a tenth
 _NOBODY = 0  # the hour of the row that every campaign has whose sets are kept: it may have reached nobody
 _OPEN = [state.value for state in (BatchState.PLANNED, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_DOUBT)]
 _MAY_HAVE_REACHED = or_(
@@ -131,7 +131,7 @@ class ReachedLooks(ABC):
             .where(mine, attempt.c.omitted != "")
         )
         async with self._look() as connection:
-            async for row in await connection.stream(whole):
+            async for row in await connection.stream(whole.execution_options(yield_per=1)):
                 yield row.hour, row.mobiles, ""
             async for row in await connection.stream(parts):
                 yield row.hour, row.mobiles, row.omitted
