@@ -126,14 +126,17 @@ class Settings:
     state_dir: Path  # the user's: locks per account live here
     warnings: tuple[str, ...]
 
+    @property
+    def _place(self) -> str:
+        return _("the settings") if self.file is None else str(self.file)
+
     def for_account(self, name: str = DEFAULT_ACCOUNT) -> AccountSettings:
         """Find an account by its name in the settings. Raises SettingsError with the nearest name."""
         if name in self.accounts:
             return self.accounts[name]
-        place = _("the settings") if self.file is None else str(self.file)
         raise SettingsError(
             _("--account {name}: no such account in {place}{hint}").format(
-                name=name, place=place, hint=hint_at(name, list(self.accounts))
+                name=name, place=self._place, hint=hint_at(name, list(self.accounts))
             )
         )
 
@@ -145,10 +148,9 @@ class Settings:
         """Find a queue by its name in the settings. Raises SettingsError with the nearest name."""
         if name in self.queues:
             return self.queues[name]
-        place = _("the settings") if self.file is None else str(self.file)
         raise SettingsError(
             _("{name}: neither an address (scheme://host:port/queue) nor a [queues.{name}] in {place}{hint}").format(
-                name=name, place=place, hint=hint_at(name, list(self.queues))
+                name=name, place=self._place, hint=hint_at(name, list(self.queues))
             )
         )
 
