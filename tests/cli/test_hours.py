@@ -25,10 +25,10 @@ def clock_at(hour: int, minute: int, second: int, *, day: int = 0) -> dict[str, 
 
 
 async def shortly_before(desk: Desk, hour: int, minute: int) -> dict[str, str]:
-    """A clock by which a command sends its first batch some seconds before that time, however slow the machine is now."""
+    """A clock by which a command sends its first batch some seconds before that time, though the machine may soon be slower."""
     began = time.monotonic()
     assert (await desk.run(*desk.order()[:-1], "--dry-run")).code == 0
-    head_s = 1 + 3 * (time.monotonic() - began)
+    head_s = 5 + 5 * (time.monotonic() - began)
     at = datetime(2000, 1, 1, hour, minute, tzinfo=UTC) - timedelta(seconds=head_s)
     return clock_at(at.hour, at.minute, at.second)
 
