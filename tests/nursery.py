@@ -1,7 +1,8 @@
 """Starts commands quickly: a process that has loaded the libraries forks, in place of loading them anew for every command.
 
-What is started is a real process with its own environment, folder and streams. It can be killed like any other, and the
-interpreter ends in it as always. Only loading is not tested by it: `python -m engine` itself is started where that matters.
+What is started is a real process with its own environment, folder and streams. It can be killed like any other, and before
+it ends everything runs that an interpreter runs at its end, but for taking down the loaded modules: copying their memory took
+longer than most commands. `python -m engine` itself is started where loading or that matters.
 """
 
 from __future__ import annotations
@@ -25,29 +26,29 @@ import sys
 import threading
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 _OURS = ("XINSHI_", "XDG_", "_XINSHI_", "PYTEST_", "TERM", "COLUMNS", "NO_COLOR")
-"""Variables of which it is known that nobody reads them while a library is loaded."""
-_AT_LOADING = "_XINSHI_"
-"""And these are read when our own modules are loaded, so those must be loaded afterwards."""
+"""Variables that nobody reads while a library is loaded, or that `_arm` reads once more."""
 _LIBRARIES = (
     "aiohttp", "aiolimiter", "alembic.command", "alembic.migration", "cyclopts", "lxml.etree", "pydantic_settings", "pyroaring",
     "python_calamine", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.sqlite", "tenacity", "uvloop",
 )  # fmt: skip
 
 
-def _load(what: str) -> None:
+def _load() -> None:
+    import engine
+
     for name in _LIBRARIES:
         importlib.import_module(name)
-    if what == "engine":
-        import engine
-
-        for module in pkgutil.walk_packages(engine.__path__, "engine."):
-            if "__main__" not in module.name and ".migrations." not in module.name:
-                importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(engine.__path__, "engine."):
+        if "__main__" not in module.name and ".migrations." not in module.name:
+            importlib.import_module(module.name)
+    # The parser lets pydantic look at every value too where that is loaded, which it is not yet when a command starts.
+    del sys.modules["pydantic"]
     gc.collect()
     gc.freeze()
     assert threading.active_count() == 1, "a library has started a thread, which no fork would have"
@@ -117,11 +118,24 @@ def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environ"])
     os.chdir(order["cwd"])
     sys.argv = [str(ROOT / "engine" / "__main__.py"), *order["words"]]
+    _arm()
     random.seed()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
+
+
+def _arm() -> None:
+    """Do with the variables of tests what our modules do with them when they are loaded, which they were before."""
+    from engine import clock, crashing
+
+    clock._OFF = timedelta(seconds=float(os.environ.get("_XINSHI_CLOCK", "0")))
+    if crashing._VARIABLE in os.environ:
+        armed = crashing._armed(os.environ[crashing._VARIABLE])
+        for module in list(sys.modules.values()):
+            if vars(module).get("passing") is crashing._nothing:
+                module.passing = armed  # type: ignore[attr-defined]
 
 
 class _Pipe(asyncio.StreamReaderProtocol):
@@ -194,11 +208,11 @@ async def _all_of(stream: asyncio.StreamReader | None) -> bytes | None:
 class _Nursery:
     """One process that forks, for one environment."""
 
-    def __init__(self, what: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.nursery", str(theirs.fileno()), what],
+                [sys.executable, "-m", "tests.nursery", str(theirs.fileno())],
                 env={**environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
@@ -215,7 +229,7 @@ class _Nursery:
         self._control.sendall(words)
 
 
-_nurseries: dict[tuple[str, frozenset[tuple[str, str]]], _Nursery] = {}
+_nurseries: dict[frozenset[tuple[str, str]], _Nursery] = {}
 
 
 async def start(
@@ -224,10 +238,9 @@ async def start(
 ) -> Started:  # fmt: skip
     """As `asyncio.create_subprocess_exec(sys.executable, "-m", "engine", *words, env=environ, …)`, in less time."""
     shared = {name: value for name, value in environ.items() if not name.startswith(_OURS)}
-    what = "libraries" if any(name.startswith(_AT_LOADING) for name in environ) else "engine"
-    key = (what, frozenset(shared.items()))
+    key = frozenset(shared.items())
     if key not in _nurseries:
-        _nurseries[key] = _Nursery(what, shared)
+        _nurseries[key] = _Nursery(shared)
     theirs: list[int] = []
     ours: dict[str, int] = {}
 
@@ -249,11 +262,30 @@ async def start(
     return Started(int(await pipes["told"][1].reader.readline()), pipes)
 
 
+def _leave(code: int) -> None:
+    """End as an interpreter does: wait for its threads, let everybody clean up, tell of what was left open."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    gc.collect()  # what nobody closed warns; what was loaded before is frozen and not looked at
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        sys.exit(code)  # nobody reads any more, of which an interpreter makes a code of its own
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    _load(sys.argv[2])
+    _load()
     order = _serve(socket.socket(fileno=int(sys.argv[1])))
     if order is not None:
         _become(order)
         from engine.cli import main
 
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            if type(end.code) is not int:
+                raise
+            code = end.code
+        _leave(code)  # outside the handler, which would hold on to what the command left open

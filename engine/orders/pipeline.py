@@ -19,6 +19,7 @@ both ends are this program.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import pickle
 import signal
@@ -288,6 +289,8 @@ def main() -> None:
     language.speak(language.chosen(None, os.environ))
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
+    for module in ("engine.intake", "engine.planning"):  # first: a stop in the middle of loading would leave a file open
+        importlib.import_module(module)
     signal.signal(signal.SIGUSR1, _stop)
     gc.freeze()
     gc.set_threshold(

@@ -174,7 +174,7 @@ async def for_each(desk: Desk, cases: Iterable[Case], check: Callable[[Desk, Cas
                 problems[case] = problem
 
     await asyncio.gather(*(one(number, case) for number, case in enumerate(cases)))
-    assert problems == {}
+    assert problems == {}, "\n".join(f"{case}: {problem}" for case, problem in problems.items())
 
 
 async def during(process: asyncio.subprocess.Process | nursery.Started, moment: Awaitable[None]) -> None:
