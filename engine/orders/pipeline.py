@@ -289,7 +289,7 @@ def main() -> None:
     language.speak(language.chosen(None, os.environ))
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
-    for module in ("engine.intake", "engine.planning"):  # first: a stop in the middle of loading would leave a file open
+    for module in ("engine.intake", "engine.planning"):  # a stop in the middle of this would leave a file open
         importlib.import_module(module)
     signal.signal(signal.SIGUSR1, _stop)
     gc.freeze()
