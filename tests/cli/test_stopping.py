@@ -185,7 +185,7 @@ async def test_killed_before_the_answer_nothing_is_visible_and_the_next_send_is_
 # ── the process that reads the list ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def reader_of(desk: Desk, process: nursery.Started) -> int:
+async def reader_of(desk: Desk, process: asyncio.subprocess.Process | nursery.Started) -> int:
     """The process that reads the list, while the sender waits for the balance."""
     await until(lambda: desk.truth["calls"].get("overage"))
     (child,) = children(process.pid)
@@ -196,7 +196,7 @@ async def reader_of(desk: Desk, process: nursery.Started) -> int:
 @pytest.mark.parametrize("settings", [{"latency_s": 1.0}], indirect=True)
 async def test_the_death_of_the_reading_process_is_an_error_and_nothing_stays(desk: Desk) -> None:
     desk.list(5)
-    process = await desk.start(*desk.order("--json"))
+    process = await desk.start(*desk.order("--json"), anew=True)
     os.kill(await reader_of(desk, process), signal.SIGKILL)
     end = await ended(process)
 
@@ -208,7 +208,7 @@ async def test_the_death_of_the_reading_process_is_an_error_and_nothing_stays(de
 @DEAF
 async def test_the_reading_process_ends_with_its_parent_and_stays_silent(desk: Desk) -> None:
     desk.list(5)
-    process = await desk.start(*desk.order())
+    process = await desk.start(*desk.order(), anew=True)
     child = await reader_of(desk, process)
     process.kill()
     end = await ended(process)  # also waits until nobody holds its output any more
