@@ -80,26 +80,28 @@ class Asker:
         return await self.is_forbidden(joined(values))
 
 
-async def check_wording(gate: Gate, wording: Wording, survey: Survey | None) -> Checked:
-    """Ask about what every text has, then about the texts, or where there are too many, about the cells they are made of.
+async def check_fixed(asker: Asker, wording: Wording) -> Checked | None:
+    """Ask about what every text has. None: nothing speaks against it, and what the rows bring is to be asked about.
 
-    `survey`: what the rows bring; None where everybody gets the same. Raises SendRefused when the text is forbidden whatever a row
-    brings.
+    Raises SendRefused when it is forbidden, because then every text is.
     """
-    asker, most = Asker(gate), gate.settings.message.check_most
     fixed = fixed_part(wording)
-    if fixed.strip():
-        said = await asker.is_forbidden(fixed)
-        if said:
-            raise SendRefused(
-                _("nothing was sent: the gateway finds forbidden words in the text, and says 「{words}」").format(
-                    words=asker.words
-                )
+    if not fixed.strip():
+        return None
+    said = await asker.is_forbidden(fixed)
+    if said:
+        raise SendRefused(
+            _("nothing was sent: the gateway finds forbidden words in the text, and says 「{words}」").format(
+                words=asker.words
             )
-        if said is None or isinstance(wording, SameText) or survey is None:
-            return Checked(checked=said is not None, of=1, questions=asker.questions, problem=asker.problem)
-    assert survey is not None
-    assert not isinstance(wording, SameText)
+        )
+    if said is None or isinstance(wording, SameText):
+        return Checked(checked=said is not None, of=1, questions=asker.questions, problem=asker.problem)
+    return None
+
+
+async def check_rows(asker: Asker, wording: FilledText | OwnText, survey: Survey, *, most: int) -> Checked:
+    """Ask about the texts, or where there are more than `most`, about the cells they are made of."""
     rows = dict(_told(wording, survey))
     if survey.whole and len(rows) <= most:
         return await _check_texts(asker, wording, rows)

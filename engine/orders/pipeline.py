@@ -7,9 +7,10 @@ both ends are this program.
     parent                      child
     Reading  ── request ──►     inspect, read the exclude and only lists
              ◄── Listing ───
-             ── Count ────►     count what the texts take from the rows, when the gateway is asked about it
-             ◄── Survey ────
              ── Cut ──────►     read, screen, batch, write the rejects
+             ◄── Part … ───
+             ◄── Survey ────    when the gateway is asked: what the texts take from the rows, known once they are all read, or too many
+             ── Forbidden ►     go on; or throw that away, and read again without what is forbidden
              ◄── Part … ───
              ◄── PlanTally ─
              ── Keep ─────►     keep compressed copies of the lists, while the parent sends
@@ -28,9 +29,9 @@ import subprocess
 import sys
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from select import select
 from typing import IO, TYPE_CHECKING, Any
@@ -43,9 +44,8 @@ from engine.model import Chunk, Excluded, Message, PlannedBatch
 if TYPE_CHECKING:  # the parent loads neither stage
     from decimal import Decimal
 
-    from engine.intake import ListFile, ReachedSet, ScreeningList, Skipped
-    from engine.planning import Batcher, FilledText, Forbidden, Grouper, OwnText, PlanTally, Survey, Wording
-    from engine.planning.wording import Speaker
+    from engine.intake import ListFile, ReachedSet, ScreeningList, Seen, Skipped
+    from engine.planning import Batcher, Forbidden, Grouper, PlanTally, Survey, Surveyor, Wording
 
 _END_S = 2.0
 _STDIN = Path("-")  # as in intake/given.py, which only the child loads
@@ -79,15 +79,6 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """What a wording takes from the rows is to be counted. `columns` and `left_aside` as in Cut."""
-
-    wording: FilledText | OwnText
-    columns: tuple[tuple[int, ...], ...]
-    left_aside: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """How the recipients are screened, told and cut into batches.
 
@@ -106,7 +97,8 @@ class Cut:
     first_list: int = 0
     left_aside: frozenset[int] = frozenset()  # lists that are not read, by their place
     keeps_batches: bool = True  # False: only the sums are wanted, and nothing else is sent over
-    forbidden: Forbidden | None = None  # what the gateway forbids: rows with it are left out
+    surveys: bool = False  # somebody is asked what is forbidden, once it is known what the texts take from the rows
+    forbidden: Forbidden | None = None  # rows with it are left out
     reached: tuple[ReachedSet, ...] = ()  # who was reached lately: counted, and left out who had `most_messages`
     most_messages: int | None = None
 
@@ -155,6 +147,7 @@ class Pipeline:
         listed = (paths,) if isinstance(paths, Path) else tuple(paths)
         self._source = listed[0] if len(listed) == 1 else None
         self._listing: Listing | None = None
+        self._survey: Survey | None = None
         self._tally: PlanTally | None = None
         self._keeps = False
         with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
@@ -214,20 +207,35 @@ class Pipeline:
             self._listing = self._receive()
         return self._listing
 
-    def survey(self, count: Count) -> Survey:
-        """What the texts will take from the rows. Reads the lists once more. Raises IntakeError."""
-        self.listing()
-        self._send(count)
-        counted: Survey = self._receive()
-        return counted
-
     def parts(self, cut: Cut) -> Iterator[Part]:
-        """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError."""
+        """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError.
+
+        Where the cut surveys, these are the parts up to the `survey`, which is there afterwards. The others are the `rest`.
+        """
         self.listing()
         self._send(cut)
-        while isinstance(part := self._receive(), tuple):
-            yield _unpacked(part)
-        self._tally = part
+        told = yield from self._received()
+        if cut.surveys:
+            self._survey = told
+        else:
+            self._tally = told
+
+    @property
+    def survey(self) -> Survey:
+        """What the texts take from the rows, once the parts of a cut that surveys have come."""
+        assert self._survey is not None
+        return self._survey
+
+    def rest(self, forbidden: Forbidden) -> Iterator[Part]:
+        """The parts behind the survey. Where something is forbidden: all parts anew without it, and those before are void."""
+        self._send(forbidden)
+        self._tally = yield from self._received()
+
+    def _received(self) -> Generator[Part, None, Any]:
+        """Parts, and what comes behind them."""
+        while isinstance(told := self._receive(), tuple):
+            yield _unpacked(told)
+        return told
 
     @property
     def tally(self) -> PlanTally:
@@ -317,8 +325,7 @@ def _stop(*_: object) -> None:
 
 
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:
-    from engine.intake import Lately, RejectsFile, Screen, Seen, Texts, gathered, inspect_all, read_all
-    from engine.planning import Batcher, Grouper, PlanTally, SameText
+    from engine.intake import Seen, gathered, inspect_all, read_all
 
     request: Request = _read(source)
     if not request.paths:
@@ -346,38 +353,100 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
     seen = Seen()
     ahead = _ReadAhead(read_all(lists.list_files, seen=seen))
     ahead.until_told(source)
-    cut: Count | Cut | Keep = _read(source)
-    if not isinstance(cut, Cut) or not cut.is_plain:
+    order: Cut | Keep = _read(source)
+    if isinstance(order, Keep):  # the campaign is there already
         ahead.end()
-    while isinstance(cut, Count):
-        _write(target, _surveyed(lists.list_files, cut))
-        cut = _read(source)
-    if isinstance(cut, Keep):  # the campaign is there already
-        _write(target, _kept(lists.list_files, cut))
+        _write(target, _kept(lists.list_files, order))
         return
-    taken = [each for at, each in enumerate(lists.list_files) if at not in cut.left_aside]
-    columns = [each for at, each in enumerate(cut.columns) if at not in cut.left_aside]
-    same = isinstance(cut.wording, SameText)
-    texts = None if isinstance(cut.wording, SameText) else [Texts(each, _speaker(cut)) for each in columns]
-    batcher = (Batcher if same else Grouper)(cut.max_recipients, distinct=cut.distinct)
-    tally = PlanTally(cut.wording.message if isinstance(cut.wording, SameText) else None, price=cut.price)
-    lately = Lately(cut.reached, most=cut.most_messages) if cut.reached else None
-    screen = Screen(cut.opted_out, excluded=excluded, only=only if request.only else None, lately=lately)
-    chunks = ahead.goes_on()
-    if not cut.is_plain:
-        seen = Seen(cut.held)
-        chunks = read_all(taken, seen=seen, texts=texts, first=cut.first_list)
-    with RejectsFile(cut.rejects, taken, first=cut.first_list) as rejects:
-        for chunk in map(screen.sift, chunks):
-            tally.add_chunk(chunk)
-            rejects.add(chunk.excluded, chunk.original)
-            _write(target, _packed(cut, batcher, batcher.add(chunk), chunk.excluded, tally))
-        _write(target, _packed(cut, batcher, batcher.finish(), [], tally))
-    tally.reached = screen.counted(seen, cut.held)
-    _write(target, tally)
-    # What comes next comes once the campaign is visible, and waiting for it needs no memory.
-    del screen, lately, seen, chunks, batcher, texts
-    _write(target, _kept(taken, _read(source)))
+    cutter = _Cutter(lists.list_files, order, excluded=excluded, only=only if request.only else None)
+    if order.is_plain:
+        cutter.cut(ahead.goes_on(), seen, target)
+    else:
+        ahead.end()
+        cutter.read_and_cut(source, target)
+    del ahead, seen  # what comes next comes once the campaign is visible, and waiting for it needs no memory
+    _write(target, _kept(cutter.taken, _read(source)))
+
+
+class _ForbiddenError(Exception):
+    """Something that stands in the lists is forbidden: what was cut so far is void."""
+
+    def __init__(self, forbidden: Forbidden) -> None:
+        self.forbidden = forbidden
+
+
+class _Cutter:
+    """Answers a Cut with the parts of a plan and its sums."""
+
+    def __init__(self, list_files: Sequence[ListFile], cut: Cut, *, excluded: bytes, only: bytes | None) -> None:
+        self._order, self._excluded, self._only = cut, excluded, only
+        self.taken = [each for at, each in enumerate(list_files) if at not in cut.left_aside]
+        self._columns = [each for at, each in enumerate(cut.columns) if at not in cut.left_aside]
+
+    def read_and_cut(self, source: IO[bytes], target: IO[bytes]) -> None:
+        """Read the lists and cut them; where something turns out to be forbidden, again without it."""
+        if forbidden := self._attempt(source, target):
+            self._order = replace(self._order, surveys=False, forbidden=forbidden)
+            self._attempt(source, target)
+
+    def _attempt(self, source: IO[bytes], target: IO[bytes]) -> Forbidden | None:
+        """Read the lists and cut them. Returns what is forbidden and stands in them."""
+        from engine.intake import Seen, Texts, read_all
+        from engine.planning import SameText, Surveyor, without
+
+        cut, seen = self._order, Seen(self._order.held)
+        if isinstance(cut.wording, SameText):
+            self.cut(read_all(self.taken, seen=seen, first=cut.first_list), seen, target)
+            return None
+        speak = cut.wording.speaker() if cut.forbidden is None else without(cut.wording, cut.forbidden)
+        surveyor = Surveyor(cut.wording, speak)
+        texts = [Texts(each, surveyor.said) for each in self._columns]
+        chunks = read_all(self.taken, seen=seen, texts=texts, first=cut.first_list)
+        try:
+            self.cut(_asking(chunks, surveyor, source, target) if cut.surveys else chunks, seen, target)
+        except _ForbiddenError as error:
+            return error.forbidden
+        return None
+
+    def cut(self, chunks: Iterable[Chunk], seen: Seen, target: IO[bytes]) -> None:
+        """Write the parts and the tally. `seen`: what reads the chunks remembers the numbers there."""
+        from engine.intake import Lately, RejectsFile, Screen
+        from engine.planning import Batcher, Grouper, PlanTally, SameText
+
+        cut, same = self._order, isinstance(self._order.wording, SameText)
+        batcher = (Batcher if same else Grouper)(cut.max_recipients, distinct=cut.distinct)
+        tally = PlanTally(cut.wording.message if isinstance(cut.wording, SameText) else None, price=cut.price)
+        lately = Lately(cut.reached, most=cut.most_messages) if cut.reached else None
+        screen = Screen(cut.opted_out, excluded=self._excluded, only=self._only, lately=lately)
+        with RejectsFile(cut.rejects, self.taken, first=cut.first_list) as rejects:
+            for chunk in map(screen.sift, chunks):
+                tally.add_chunk(chunk)
+                rejects.add(chunk.excluded, chunk.original)
+                _write(target, _packed(cut, batcher, batcher.add(chunk), chunk.excluded, tally))
+            _write(target, _packed(cut, batcher, batcher.finish(), [], tally))
+        tally.reached = screen.counted(seen, cut.held)
+        _write(target, tally)
+
+
+def _asking(chunks: Iterable[Chunk], surveyor: Surveyor, source: IO[bytes], target: IO[bytes]) -> Iterator[Chunk]:
+    """The chunks. Once the survey is complete, or as full as it gets, the other end is asked what of it is forbidden.
+
+    Raises _ForbiddenError where something is.
+    """
+
+    def ask() -> None:
+        _write(target, surveyor.survey())
+        if forbidden := _read(source):
+            raise _ForbiddenError(forbidden)
+
+    asked = False
+    for chunk in chunks:
+        if surveyor.is_full and not asked:
+            asked = True
+            ask()
+        yield chunk
+    if not asked:
+        ask()
 
 
 class _ReadAhead:
@@ -411,28 +480,6 @@ class _ReadAhead:
         if self._failure is not None:
             raise self._failure
         yield from self._chunks
-
-
-def _speaker(cut: Cut) -> Speaker:
-    """Makes the texts of rows, but for those that the gateway forbids."""
-    from engine.planning import SameText, without
-
-    assert not isinstance(cut.wording, SameText)
-    return cut.wording.speaker() if cut.forbidden is None else without(cut.wording, cut.forbidden)
-
-
-def _surveyed(list_files: Sequence[ListFile], count: Count) -> Survey:
-    """Read the lists for what the texts take from their rows, until there are more kinds of rows than anybody could ask about."""
-    from engine.intake import Seen, Texts, read_all
-    from engine.planning import Surveyor
-
-    surveyor = Surveyor(count.wording)
-    taken = [each for at, each in enumerate(list_files) if at not in count.left_aside]
-    columns = [each for at, each in enumerate(count.columns) if at not in count.left_aside]
-    for __ in read_all(taken, seen=Seen(), texts=[Texts(each, surveyor.said) for each in columns]):
-        if surveyor.is_full:
-            break
-    return surveyor.survey()
 
 
 def _kept(list_files: Sequence[ListFile], order: Keep) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,8 +42,8 @@ from engine.live import Live
 from engine.model import Balance, CampaignState, Message
 from engine.moments import local
 from engine.orders.conduct import Wish, decided, keep_points, refuse_unreachable, signed
-from engine.orders.keywords import Checked, Explained, check_wording, explain
-from engine.orders.pipeline import Count, Cut, Listing, Pipeline
+from engine.orders.keywords import Asker, Checked, Explained, check_fixed, check_rows, explain
+from engine.orders.pipeline import Cut, Listing, Part, Pipeline
 from engine.orders.radar import Cap, Overlap, Sighting, cap_of, overlap_of, sighted
 from engine.orders.signing import Parts, parts_of
 from engine.planning.batching import distinct_allowed
@@ -143,6 +143,33 @@ async def preview(settings: Settings, account_name: str, order: SendOrder, readi
         return await Planner(gate, order, reading, live).plan(None, balance, problem)
 
 
+@dataclass(slots=True)
+class _Unseen:
+    """The campaign that a plan is stored as before anybody sees it; without a journal nothing is stored."""
+
+    journal: SqlJournal | None
+    draft: Draft
+    campaign_id: int | None = None
+
+    async def begin(self) -> None:
+        if self.journal is not None:
+            self.campaign_id = await self.journal.begin_campaign(self.draft)
+
+    async def add(self, part: Part) -> None:
+        if self.journal is not None and self.campaign_id is not None:
+            await self.journal.add_plan(self.campaign_id, part.batches, part.excluded, part.messages)
+
+    async def begin_anew(self) -> None:
+        """What was added is void."""
+        await self.discard()
+        await self.begin()
+
+    async def discard(self) -> None:
+        gone, self.campaign_id = self.campaign_id, None
+        if self.journal is not None and gone is not None:
+            await self.journal.discard_campaign(gone)
+
+
 class Planner:
     """Row -> Recipient -> Batch: the pipeline's process reads ahead while the part before is being stored."""
 
@@ -182,9 +209,10 @@ class Planner:
                 rejects=_unused(cut.rejects.parent, whole, order.files),
             )
         cut = replace(cut, reached=sighting.sets, most_messages=self._cap.messages if self._cap else None)
-        checked = await self._checked(wording, columns, cut.left_aside)
-        forbidden = None if checked is None else checked.forbidden
-        cut = replace(cut, keeps_batches=journal is not None, forbidden=forbidden)
+        asker = None if gate.settings.message.check_keywords is False else Asker(gate)
+        checked = None if asker is None else await self._checked_fixed(asker, wording)
+        surveys = asker is not None and checked is None
+        cut = replace(cut, keeps_batches=journal is not None, surveys=surveys)
         draft = Draft(
             name=name,
             account=gate.account.account_key,
@@ -198,19 +226,24 @@ class Planner:
             wording=wording.kept(),
             conduct=conduct,
         )
-        campaign_id = None if journal is None else await journal.begin_campaign(draft)
+        unseen = _Unseen(journal, draft)
         try:
-            await self._stream(cut, journal, campaign_id)
+            await unseen.begin()
+            await self._stream(self._reading.parts(cut), unseen)
+            if asker is not None and surveys:
+                checked = await self._checked_rows(asker, wording)
+                if checked.forbidden:
+                    await unseen.begin_anew()
+                await self._stream(self._reading.rest(checked.forbidden), unseen)
             tally = self._reading.tally
             if whole is None:
                 _refuse_nobody(listing, tally)
         except BaseException:  # the half plan is discarded, then it is raised on
-            if journal is not None and campaign_id is not None:
-                with suppress(JournalError):
-                    await journal.discard_campaign(campaign_id)
+            with suppress(JournalError):
+                await unseen.discard()
             raise
         return Plan(
-            campaign_id=campaign_id,
+            campaign_id=unseen.campaign_id,
             name=name if whole is None else whole.record.name,
             order_key=key,
             plan_hash=draft.plan_hash,
@@ -247,18 +280,18 @@ class Planner:
         days = self._gate.settings.radar.days
         return await sighted(books, texts, days=days, cap=self._cap, now=_now(), writes=writes)
 
-    async def _checked(
-        self, wording: Wording, columns: tuple[tuple[int, ...], ...], left_aside: frozenset[int]
-    ) -> Checked | None:
-        """What the gateway says of the texts; None where it is not asked. Raises SendRefused for a text that is forbidden."""
-        if self._gate.settings.message.check_keywords is False:
-            return None
-        self._live.phase = _("asking about forbidden words")
-        survey = None
-        if not isinstance(wording, SameText):
-            counting = Count(wording=wording, columns=columns, left_aside=left_aside)
-            survey = await asyncio.to_thread(self._reading.survey, counting)
-        checked = await check_wording(self._gate, wording, survey)
+    async def _checked_fixed(self, asker: Asker, wording: Wording) -> Checked | None:
+        """What the gateway says of the texts before the lists are read; None: it depends on the rows. Raises SendRefused."""
+        self._live.phase = N_("asking about forbidden words")
+        checked = await check_fixed(asker, wording)
+        self._live.phase = N_("reading")
+        return checked
+
+    async def _checked_rows(self, asker: Asker, wording: Wording) -> Checked:
+        """What it says of what the rows bring."""
+        assert not isinstance(wording, SameText)
+        self._live.phase = N_("asking about forbidden words")
+        checked = await check_rows(asker, wording, self._reading.survey, most=self._gate.settings.message.check_most)
         self._live.phase = N_("reading")
         return checked
 
@@ -305,12 +338,10 @@ class Planner:
             opted_out=packed(opted_out.mobiles),
         )
 
-    async def _stream(self, cut: Cut, journal: SqlJournal | None, campaign_id: int | None) -> None:
-        parts = self._reading.parts(cut)
+    async def _stream(self, parts: Iterator[Part], unseen: _Unseen) -> None:
         while (part := await asyncio.to_thread(next, parts, None)) is not None:
             self._live.rows = part.rows
-            if journal is not None and campaign_id is not None:
-                await journal.add_plan(campaign_id, part.batches, part.excluded, part.messages)
+            await unseen.add(part)
 
     def _forecast_s(self, tally: PlanTally) -> float:
         pace = self._gate.account.pace

@@ -40,27 +40,41 @@ class Forbidden:
 
 
 class Surveyor:
-    """Counts the values of rows, up to `MOST_KINDS` different ones."""
+    """Makes the texts of rows, and counts the rows by their values, up to `MOST_KINDS` different ones.
 
-    def __init__(self, wording: FilledText | OwnText) -> None:
-        self._defaults = defaults_of(wording)
+    Until there are more, rows that are alike are told once, and their texts are one and the same.
+    """
+
+    def __init__(self, wording: FilledText | OwnText, speak: Speaker) -> None:
+        self._speak, self._defaults = speak, defaults_of(wording)
         self._counted: Counter[Values] = Counter()
+        self._told: dict[Values, Said] = {}
         self.is_full = False
 
     def said(self, columns: Sequence[Sequence[str]]) -> list[Said]:
-        """Count the cells of consecutive rows, a sequence a column. The texts are made later: these are none."""
-        rows = list(rows_of(columns, self._defaults))
-        if not self.is_full:
-            self._counted.update(row for row in rows if any(row))
-            self.is_full = len(self._counted) > MOST_KINDS
-        return [_NOTHING] * len(rows)
+        """The texts of consecutive rows, whose cells come a sequence a column."""
+        if self.is_full:
+            return self._speak(columns)
+        rows, told = list(rows_of(columns, self._defaults)), self._told
+        self._counted.update(rows)
+        if fresh := {row: at for at, row in enumerate(rows) if row not in told}:
+            told.update(
+                zip(fresh, self._speak([[cells[at] for at in fresh.values()] for cells in columns]), strict=True)
+            )
+        texts = [told[row] for row in rows]
+        self.is_full = len(told) - (self._blank in told) > MOST_KINDS
+        if self.is_full:
+            told.clear()
+        return texts
 
     def survey(self) -> Survey:
-        """What was counted."""
-        return Survey(kinds=self._counted.most_common(MOST_KINDS), whole=not self.is_full)
+        """What was counted, but for rows that are blank."""
+        kinds = self._counted.most_common(MOST_KINDS + 1)
+        return Survey(kinds=[kind for kind in kinds if any(kind[0])][:MOST_KINDS], whole=not self.is_full)
 
-
-_NOTHING = Message("", 0, 1)
+    @property
+    def _blank(self) -> Values:
+        return ("",) * len(self._defaults)
 
 
 def rows_of(columns: Sequence[Sequence[str]], defaults: Sequence[str]) -> zip[Values]:

@@ -37,6 +37,7 @@ async def test_rows_whose_cells_are_forbidden_are_left_out_and_the_clean_rest_is
     assert end.code == 0, end.errors
     assert end.json["excluded"]["forbidden_value"] == 2
     desk.check_once([number for at, number in enumerate(numbers) if at not in (7, 41)])
+    assert desk.rows("SELECT COUNT(*) FROM campaign") == [(1,)]  # nothing stays of what was planned before it was asked
     (rejects,) = desk.folder.rglob("spring_xinshi_rejects.csv")
     assert [
         (row[2], "姓名 holds 「坏词先生」" in row[3] or "姓名 holds 「赌场王」" in row[3])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from engine.errors import IntakeError
 from engine.lines import unpack_lines, untagged
 from engine.model import Exclusion, Message
 from engine.orders.pipeline import Cut, Part, Pipeline
-from engine.planning import SameText
+from engine.planning import Forbidden, PlanTally, SameText, Wording
+from engine.planning.template import parsed
+from engine.planning.text import Frame
+from engine.planning.values import MOST_KINDS
+from engine.planning.wording import worded
 from tests.intake.books import xlsx
 from tests.numbers import mobile, mobiles
 
@@ -153,6 +158,82 @@ def test_several_lists_are_one_plan_and_the_rejects_name_each_file(tmp_path: Pat
         (str(folder / "a.csv"), "2", a),
         (str(second), "3", "x"),
     ]
+
+
+def surveying(folder: Path, *, default: str | None = None) -> Cut:
+    """A cut of lists of number and name, that asks about the names."""
+    frame = Frame(
+        signature="测试", signature_position="front", signature_required=True, opt_out=None, max_units=500
+    )  # fmt: skip
+    wording: Wording = worded(parsed("{姓名}您好"), frame, {} if default is None else {"姓名": default})
+    return replace(cut(folder, most=3), wording=wording, columns=((1,),), surveys=True)
+
+
+def named(*names: str) -> list[str]:
+    """The rows of a list. The second name stands with the number of the first; the last row holds no number."""
+    first, *others = mobiles(len(names) - 1)
+    return ["手机号,姓名", *map(",".join, zip([first, first, *others], names, strict=True)), "123,甲"]
+
+
+NAMES = ["坏词", "甲", "乙", "", "甲", "坏词", "甲", "丙", "甲", "甲"]
+BAD = Forbidden(values={"姓名": {"坏词": "包含非法字符"}})
+
+
+def sums(tally: PlanTally) -> dict[str, object]:
+    return dict(vars(tally))
+
+
+def test_a_list_in_which_nothing_is_forbidden_is_read_once(tmp_path: Path) -> None:
+    with reading(tmp_path, named(*NAMES)) as pipeline:
+        parts = list(pipeline.parts(surveying(tmp_path)))
+        assert (pipeline.survey.whole, pipeline.survey.kinds[0]) == (True, (("甲",), 5))
+        (tmp_path / "list.csv").unlink()
+        parts += pipeline.rest(Forbidden())
+        tally = pipeline.tally
+    told = {number: message.content for part in parts for number, message in part.messages}
+    names = [told[batch.message] for part in parts for batch in part.batches for _ in range(batch.size)]
+    assert sorted(names) == sorted(
+        f"【测试】{name}您好" for name in ["坏词", "乙", "甲", "坏词", "甲", "丙", "甲", "甲"]
+    )
+    assert (tally.recipients, tally.texts, sum(tally.excluded.values())) == (8, 4, 3)
+    assert (tmp_path / "rejects.csv").exists()
+
+
+def test_where_something_is_forbidden_the_plan_is_as_if_that_had_been_known_before(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+    known = replace(surveying(before), surveys=False, forbidden=BAD)
+    with reading(before, named(*NAMES)) as pipeline:
+        expected = list(pipeline.parts(known))
+        tally = pipeline.tally
+    with reading(after, named(*NAMES)) as pipeline:
+        void = list(pipeline.parts(surveying(after)))
+        parts = list(pipeline.rest(BAD))
+        assert sums(pipeline.tally) == sums(tally)
+    assert parts == expected != void
+    assert tally.excluded == {
+        Exclusion.FORBIDDEN_VALUE: 2, Exclusion.PLACEHOLDER: 1, Exclusion.INVALID: 1
+    }  # fmt: skip
+    rejects = [(folder / "rejects.csv").read_bytes().replace(bytes(folder), b"") for folder in (before, after)]
+    assert rejects[0] == rejects[1]
+
+
+def test_nothing_is_rejected_for_good_before_it_is_known_what_is_forbidden(tmp_path: Path) -> None:
+    with reading(tmp_path, named(*NAMES)) as pipeline:
+        list(pipeline.parts(surveying(tmp_path)))
+        assert not (tmp_path / "rejects.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
+
+
+def test_where_texts_are_too_many_it_is_asked_in_the_middle(tmp_path: Path) -> None:
+    rows = ["手机号,姓名", *(f"{number},客户{at}" for at, number in enumerate(mobiles(3 * MOST_KINDS)))]
+    with reading(tmp_path, rows) as pipeline:
+        parts = list(pipeline.parts(surveying(tmp_path)))
+        assert (pipeline.survey.whole, len(pipeline.survey.kinds)) == (False, MOST_KINDS)
+        assert parts[-1].rows < 2 * MOST_KINDS
+        parts += pipeline.rest(Forbidden())
+    assert sum(batch.size for part in parts for batch in part.batches) == 3 * MOST_KINDS
 
 
 def test_the_lines_of_a_batch_name_their_lists(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def test_a_default_counts_as_the_value_and_a_blank_cell_keeps_its_own_reason() -
 
 
 def test_a_survey_counts_rows_by_their_values_and_stops_where_there_are_too_many() -> None:
-    surveyor = Surveyor(filled("{姓名}{城市}", 城市="北京"))
+    wording = filled("{姓名}{城市}", 城市="北京")
+    surveyor = Surveyor(wording, wording.speaker())
     surveyor.said([["a", "b ", "a", ""], ["", "上海", "北京", ""]])
     survey = surveyor.survey()
     assert (list(survey.kinds), survey.whole) == ([(("a", "北京"), 2), (("b", "上海"), 1), (("", "北京"), 1)], True)
@@ -98,3 +99,30 @@ def test_a_survey_counts_rows_by_their_values_and_stops_where_there_are_too_many
     assert surveyor.is_full
     assert not surveyor.survey().whole
     assert surveyor.survey().kinds[0] == (("a", "北京"), 2)
+    surveyor.said([["b"], ["上海"]])
+    assert surveyor.survey().kinds[0] == (("a", "北京"), 2)
+
+
+def test_blank_rows_are_no_kind_of_a_survey() -> None:
+    wording = OwnText(names=("内容",), frame=FRAME)
+    surveyor = Surveyor(wording, wording.speaker())
+    surveyor.said([["", " ", "新品", *map(str, range(MOST_KINDS - 1))]])
+    survey = surveyor.survey()
+    assert (surveyor.is_full, survey.whole, len(survey.kinds)) == (False, True, MOST_KINDS)
+    assert all(any(row) for row, _ in survey.kinds)
+
+
+def test_surveyed_rows_are_told_as_each_by_itself_and_rows_alike_get_one_message() -> None:
+    wording = filled("{姓名}您好，{城市}", 城市=" 北京 ")
+    forbidden = Forbidden(values={"城市": {"坏词": "w"}})
+    speak = without(wording, forbidden)
+    surveyor = Surveyor(wording, speak)
+    columns = [["a", "a ", "", "b", "【", "长" * 500], ["", " 北京", "上海", "坏词", "x", "x"]]
+    said = surveyor.said(columns)
+    assert said == speak(columns)
+    assert [isinstance(each, Message) for each in said] == [True, True, False, False, False, False]
+    assert surveyor.said([["a"], [""]])[0] is said[0]
+    full = Surveyor(wording, speak)
+    full.said([[str(at) for at in range(MOST_KINDS + 1)], ["x"] * (MOST_KINDS + 1)])
+    assert full.is_full
+    assert full.said(columns) == said
