@@ -60,18 +60,17 @@ class Lately:
             return {}
         counts = {ANY: 0, ALIKE: 0}
         for part, wanted in _parts(recipients.serialize()).items():
-            alike = BitMap()
+            rest = wanted.copy()  # who is in none of the sets so far: it gets smaller, and what is small costs little
             for each, parts in self._lately:
                 if each.alike and part in parts:
-                    both = wanted & parts[part]
-                    counts[each.campaign] = counts.get(each.campaign, 0) + len(both)
-                    alike |= both
-            rest = wanted - alike
+                    count = wanted.intersection_cardinality(parts[part])
+                    counts[each.campaign] = counts.get(each.campaign, 0) + count
+                    rest -= parts[part]
+            counts[ALIKE] += len(wanted) - len(rest)
             for each, parts in self._lately:
                 if not each.alike and part in parts:
                     rest -= parts[part]
             counts[ANY] += len(wanted) - len(rest)
-            counts[ALIKE] += len(alike)
         return counts
 
 
@@ -125,7 +124,9 @@ def _messages(opened: Sequence[tuple[ReachedSet, BitMap]]) -> list[BitMap]:
 
 def _in_at_least(times: int, sets: Sequence[BitMap]) -> BitMap:
     """Everybody who is in so many of the sets, or in more."""
-    return _counted_up(sets, times)[-1] if len(sets) >= times else BitMap()
+    if len(sets) < times:
+        return BitMap()
+    return sets[0] if len(sets) == 1 else _in_both(*_halves(sets, times), times)  # who is in fewer of all is not asked
 
 
 def _counted_up(sets: Sequence[BitMap], times: int) -> list[BitMap]:
@@ -135,9 +136,14 @@ def _counted_up(sets: Sequence[BitMap], times: int) -> list[BitMap]:
     """
     if len(sets) == 1:
         return [*sets]
-    middle = len(sets) // 2
-    one, other = _counted_up(sets[:middle], times), _counted_up(sets[middle:], times)
+    one, other = _halves(sets, times)
     return [_in_both(one, other, wanted) for wanted in range(1, min(times, len(sets)) + 1)]
+
+
+def _halves(sets: Sequence[BitMap], times: int) -> tuple[list[BitMap], list[BitMap]]:
+    """Two or more sets as two halves that are counted up."""
+    middle = len(sets) // 2
+    return _counted_up(sets[:middle], times), _counted_up(sets[middle:], times)
 
 
 def _in_both(one: Sequence[BitMap], other: Sequence[BitMap], wanted: int) -> BitMap:
