@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,12 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from engine import __version__
-from engine.cli.out import complain
+from engine.cli.front import front_page
+from engine.cli.out import complain, page
 from engine.cli.spoken import Commands, Formatter, complaint
 from engine.cli.words import Common, Order, When
 from engine.errors import EngineError, PlanError, SettingsError
-from engine.language import _, chosen, speaking, spoken
+from engine.language import N_, _, chosen, speaking, spoken
 
 if TYPE_CHECKING:
     from engine.orders.pipeline import Pipeline
@@ -627,23 +628,27 @@ def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=
     return serve(words, program="xinshi simulator")
 
 
+_ABOUT = N_("Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for.")
+_EXIT_CODES = N_(
+    "Exit codes: 0 all accepted · 1 internal error, or an audit found a broken law · 2 usage or settings · "
+    "3 some refused · 4 doubts open · "
+    "5 refused before sending · 75 paused, run again · 130/143 stopped"
+)
+_GROUPS = {"optouts": N_("Who is not to be sent to: people who asked for no more messages.")}
+
+
 def made() -> App:
     """The whole command line, with its help in the language spoken."""
     app = App(
         name="xinshi",
         version=__version__,
-        help=_("Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for."),
-        help_epilogue=_(
-            "Exit codes: 0 all accepted · 1 internal error, or an audit found a broken law · 2 usage or settings · "
-            "3 some refused · 4 doubts open · "
-            "5 refused before sending · 75 paused, run again · 130/143 stopped"
-        ),
+        help=_(_ABOUT),
+        help_epilogue=_(_EXIT_CODES),
         help_format="plaintext",  # a reader of Markdown takes a third of the time of --help
         default_parameter=Parameter(show_default=lambda value: str(value) if value else None),
         help_formatter=None if spoken() == "en" else Formatter(),
     )
-    optouts = App(name="optouts", help=_("Who is not to be sent to: people who asked for no more messages."))
-    return COMMANDS.put(app, {"optouts": optouts})
+    return COMMANDS.put(app, {name: App(name=name, help=_(words)) for name, words in _GROUPS.items()})
 
 
 def _with_dashes(words: Sequence[str]) -> list[str]:
@@ -671,7 +676,14 @@ def answer(words: Sequence[str]) -> int:
         complain(f"xinshi: {error}\n")
         return 2
     with speaking(language):
+        if words in ([], ["--help"], ["-h"]):
+            page(front_page(_(_ABOUT), COMMANDS.summaries() | _in_words(_GROUPS), _(_EXIT_CODES)))
+            return 0
         return _answer(words)
+
+
+def _in_words(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: _(text) for name, text in texts.items()}
 
 
 def _answer(words: Sequence[str]) -> int:

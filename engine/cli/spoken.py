@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cyclopts import App
-from cyclopts.help import DefaultFormatter
 
 from engine.language import N_, _, spoken
 
@@ -90,6 +89,12 @@ class Commands:
             at.command(retold(function), name=name, **how)
         return app
 
+    def summaries(self) -> dict[str, str]:
+        """What the commands that stand in no group are for, in the language spoken."""
+        return {
+            name: _(_parsed(function.__doc__ or "")[0]) for (*above, name), function, _how in self.written if not above
+        }
+
     def texts(self) -> Iterator[str]:
         """Every text in their help, for the catalogue."""
         for _names, function, _how in self.written:
@@ -129,6 +134,8 @@ class Formatter:
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Draw a panel."""
+        from cyclopts.help import DefaultFormatter
+
         entries = [_entry(entry) for entry in panel.entries]
         draw = DefaultFormatter(column_specs=_columns if panel.format == "parameter" else None)
         draw(console, options, panel.copy(title=_(str(panel.title)), entries=entries))

@@ -299,13 +299,13 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     for module in ("engine.intake", "engine.planning"):  # a stop in the middle of this would leave a file open
         importlib.import_module(module)
-    signal.signal(signal.SIGUSR1, _stop)
     gc.freeze()
     gc.set_threshold(
         100_000, 50, 1_000
     )  # what waits for its batch is no rubbish, and looking for some took a third longer
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
+        signal.signal(signal.SIGUSR1, _stop)  # here, so that whenever it comes it is caught below
         try:
             _answer(source, target)
         except EngineError as error:

@@ -43,7 +43,7 @@ async def test_the_words_of_the_commands_load_nothing_but_themselves(desk: Desk)
     found = await loaded(desk, "--help")
     assert "engine.cli.app" in found
     assert found.isdisjoint(
-        LIBRARIES - {"rich"} | {"markdown_it", "pygments", "engine.settings", "engine.model", "asyncio"}
+        LIBRARIES | {"markdown_it", "pygments", "docstring_parser", "engine.settings", "engine.model", "asyncio"}
     )
 
 
