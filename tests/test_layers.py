@@ -33,6 +33,7 @@ GROUPS = {
     "engine.telemetry": "telemetry",
     "engine.gateway": "ports",
     "engine.gateway.http": "adapters",
+    "engine.gateway.lines": "adapters",
     "engine.gateway.route": "adapters",
     "engine.journal": "adapters",
     "engine.journal.port": "ports",
@@ -90,8 +91,14 @@ INWARDS = {
 
 # One door per third party.
 DOORS = {
-    "aiohttp": {"engine.gateway.http", "engine.notify.posting", "engine.simulator", "engine.console"},
-    "yarl": {"engine.gateway.http"},
+    "aiohttp": {
+        "engine.gateway.http",
+        "engine.gateway.lines",
+        "engine.notify.posting",
+        "engine.simulator",
+        "engine.console",
+    },
+    "yarl": {"engine.gateway.http", "engine.gateway.lines"},
     "lxml": {"engine.gateway.wire"},
     "tenacity": {"engine.dispatch"},
     "aiolimiter": {"engine.dispatch"},

@@ -1,10 +1,9 @@
-"""The HTTP side of the gateway. The only place that imports aiohttp.
+"""The HTTP side of the gateway.
 
 POST only, no redirects, no cookies, no transparent retry. What matters most here is to know whether a byte of a request may
-have been written. So what may not be repeated (a send, a poll) is written by us, on a connection of aiohttp's and read by
-its parser: `_Attempt.write` is the one place where bytes leave, so what fails before it was not sent, and what fails from
-there on is in doubt. That is also three times as fast as a session. What may be repeated (the balance, a keyword check)
-goes through the session. Source: gateway/protocol.md §13, §18.
+have been written. So what may not be repeated (a send, a poll) goes over the connections of lines.py: `Line.ask` is the one
+place where bytes leave, so what fails before it was not sent, and what fails from there on is in doubt. What may be repeated
+(the balance, a keyword check) goes through aiohttp's session. Source: gateway/protocol.md §13, §18.
 """
 
 from __future__ import annotations
@@ -13,26 +12,35 @@ import asyncio
 import email.message
 import errno
 import socket
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from engine.crashing import passing
 from engine.errors import BadAnswer, NoAnswer, NotSent, SettingsError
 from engine.gateway import outcomes, wire
 from engine.gateway.decoding import MAX_ANSWER_BYTES, decoded, shown
+from engine.gateway.lines import (
+    CONNECTING_ERRORS,
+    EXCHANGE_ERRORS,
+    NO_CEILING,
+    UNLIMITED,
+    Answer,
+    Line,
+    Lines,
+    NoTunnelError,
+    NotUsableError,
+    proxied,
+    proxy_login,
+)
 from engine.gateway.outcomes import Exchange, TransportFailure, proxy_words
 from engine.gateway.profile import Profile
 from engine.gateway.route import Route
@@ -42,21 +50,7 @@ from engine.model import Balance, Outcome, OutcomeKind, PauseReason
 from engine.terms import system_words
 
 SPARE_CONNECTIONS = 4  # beside the sends in flight: balance, keywords, reports, replies
-CONNECTING_ERRORS = (
-    aiohttp.ClientConnectorError,  # refused, unreachable, DNS, TLS, certificate: all are its children
-    aiohttp.ConnectionTimeoutError,  # connecting, or waiting for a free connection, took too long
-    aiohttp.ServerFingerprintMismatch,
-    aiohttp.InvalidURL,
-    aiohttp.NonHttpUrlClientError,
-    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT: nothing of ours went through it yet
-)
-# What aiohttp raises for trouble with the other side. TimeoutError is an OSError, InvalidURL a ValueError.
-EXCHANGE_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
-
 MIDDLEBOX_S = 5.0  # boxes on the way that lose their patience with a silent connection take longer than this
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: closing sends a reset and drops what is unsent
-_NO_CEILING = 1e9  # aiohttp rounds timeouts above this many seconds up to whole ones; ours are exact
-_UNLIMITED = aiohttp.ClientTimeout(total=None, ceil_threshold=_NO_CEILING)
 _CLOSE = {"Connection": "close"}  # what a session reads is never followed by a send on the same connection
 
 
@@ -116,13 +110,13 @@ class HttpGateway:
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[str] = set()  # the paths at which the application has answered in this run
         self._form: SendForm | None = None
-        self._doors: dict[str, _Door] = {}  # by path
-        self._to_connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, ceil_threshold=_NO_CEILING)
+        self._lines: Lines | None = None
+        self._heads: dict[str, bytes] = {}  # by path: every request's head, but for the length
+        self._to_connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, ceil_threshold=NO_CEILING)
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            limit=self._in_flight + SPARE_CONNECTIONS,
-            keepalive_timeout=self._timeouts.keepalive_s,
+            limit=0,  # the lines are counted
             socket_factory=self._socket,
             ssl=True if self._tls is None else self._tls,
             local_addr=(self._route.source_address, 0) if self._route.source_address else None,
@@ -133,7 +127,17 @@ class HttpGateway:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 headers={"Content-Type": wire.CONTENT_TYPE, "User-Agent": "xinshi"},
-                timeout=_UNLIMITED,
+                timeout=UNLIMITED,
+            )
+        )
+        self._lines = await self._stack.enter_async_context(
+            Lines(
+                self._session,
+                self._url,
+                self._route,
+                most=self._in_flight + SPARE_CONNECTIONS,
+                connect_s=self._timeouts.connect_s,
+                keepalive_s=self._timeouts.keepalive_s,
             )
         )
         return self
@@ -141,8 +145,7 @@ class HttpGateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._session = None
-        self._doors.clear()
+        self._session = self._lines = None
         await self._stack.aclose()
 
     def prepare(self, content: str, *, scheduled_for: datetime | None = None) -> PreparedMessage:
@@ -154,7 +157,7 @@ class HttpGateway:
     async def send(self, prepared: PreparedMessage, mobiles: str, *, batch_size: int) -> Outcome:
         """Hand over one batch, once. Trouble of any kind is an Outcome; only CancelledError is raised, and means in doubt."""
         path = self.profile.paths.send
-        attempt = _Attempt()
+        attempt = _Attempt(self._open_lines())
         exchange = await self._post(attempt, path, prepared.body(mobiles, now=self._clock()))
         outcome = outcomes.outcome_of(
             exchange,
@@ -203,12 +206,14 @@ class HttpGateway:
                     self._url + path,
                     data=body,
                     allow_redirects=False,
-                    headers=_CLOSE | (_login(self._route) if self._by_proxy else {}),
+                    headers=_CLOSE | (proxy_login(self._route) if self._by_proxy else {}),
                     timeout=self._to_connect,
-                    **_proxied(self._route, self._host),
+                    **proxied(self._route, self._host),
                 ) as response:
                     connected = True
-                    exchange = _exchange(response.status, response.headers, await _body_of(response), self._clock())
+                    exchange = _made_exchange(
+                        response.status, response.headers, await _body_of(response), self._clock()
+                    )
         except EXCHANGE_ERRORS as exc:
             if connected:
                 raise NoAnswer(_("the answer was cut off"), http_status=response.status) from exc
@@ -222,7 +227,7 @@ class HttpGateway:
 
     async def _poll(self, path: str, body: bytes) -> RawReply:
         """A call whose answer exists only once: whatever may hold a record is handed on, cut or not."""
-        attempt = _Attempt()
+        attempt = _Attempt(self._open_lines())
         exchange = _come(await self._post(attempt, path, body))
         attempt.end(sound=exchange.complete and exchange.status == 200)
         if not exchange.complete and not exchange.body:
@@ -242,28 +247,37 @@ class HttpGateway:
             self._answered.add(path)
 
     async def _post(self, attempt: _Attempt, path: str, body: bytes) -> Exchange | TransportFailure:
-        """One POST. Raises nothing but CancelledError, which leaves the connection aborted."""
-        door = self._doors.get(path) or self._made_door(path)
+        """One POST. Raises nothing but CancelledError, which leaves the connection reset."""
+        head = self._heads.get(path) or self._made_head(path)
         try:
-            attempt.connection = await door.connect(self._to_connect)
-            async with asyncio.timeout_at(attempt.begin() + self._timeouts.answer_s):
-                attempt.write(door.head % len(body), body)
-                await attempt.read()
+            await attempt.run(head % len(body) + body, answer_s=self._timeouts.answer_s)
         except asyncio.CancelledError:
             attempt.end(sound=False)
             raise
         except EXCHANGE_ERRORS as exc:
             attempt.end(sound=False)
-            if attempt.message is None:
+            if attempt.answer.message is None:
                 if isinstance(exc, TimeoutError) and attempt.began_s is None:
                     exc = aiohttp.ConnectionTimeoutError()
                 return _failure(exc, attempt.written_for_s, self._timeouts, proxied=bool(self._route.proxy))
         passing("answer read")
-        return attempt.exchange(self._clock())
+        return _exchange(attempt.answer, self._clock())
 
-    def _made_door(self, path: str) -> _Door:
-        self._doors[path] = _Door(self._opened(), URL(self._url + path), self._route)
-        return self._doors[path]
+    def _made_head(self, path: str) -> bytes:
+        url = URL(self._url + path)
+        lines = [f"{name}: {value}\r\n" for name, value in self._open_lines().headers]
+        target = url.raw_path
+        if self._by_proxy:  # RFC 9112 §3.2.2: the proxy is told the whole address
+            target = str(url)
+            lines += [f"{name}: {value}\r\n" for name, value in proxy_login(self._route).items()]
+        head = f"POST {target} HTTP/1.1\r\n{''.join(lines)}".replace("%", "%%")
+        self._heads[path] = f"{head}Content-Length: %d\r\n\r\n".encode("ascii")
+        return self._heads[path]
+
+    def _open_lines(self) -> Lines:
+        if self._lines is None:
+            raise RuntimeError("the gateway is not open")
+        return self._lines
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -285,142 +299,52 @@ class HttpGateway:
 # --- one attempt ----------------------------------------------------------------------------------------------------------
 
 
-class _NotUsableError(aiohttp.ClientConnectionError):
-    """A kept connection is closed, or something came on it that nobody asked for, and we saw it before the first byte."""
-
-
-class _NoTunnelError(aiohttp.ClientConnectionError):
-    """The proxy did not make a way to the gateway; nothing but the question for one was written."""
-
-
-class _Door:
-    """One path of the gateway: its connections, and the head of every request to it, but for the length.
-
-    aiohttp makes the head of an empty request once; a session would make it anew for every request.
-    """
-
-    def __init__(self, session: aiohttp.ClientSession, url: URL, route: Route) -> None:
-        assert session.connector is not None
-        self._connector = session.connector
-        self._tunnels = bool(route.proxy) and url.scheme == "https"
-        self._request = aiohttp.ClientRequest(
-            "POST",
-            url,
-            headers=session.headers,
-            loop=asyncio.get_running_loop(),
-            session=session,
-            **_proxied(route, url.host_port_subcomponent or ""),
-        )
-        kept = [
-            f"{name}: {value}\r\n" for name, value in self._request.headers.items() if name.lower() != "content-length"
-        ]
-        target = url.raw_path
-        if route.proxy and not self._tunnels:  # RFC 9112 §3.2.2: the proxy is told the whole address
-            target = str(url)
-            kept += [f"{name}: {value}\r\n" for name, value in _login(route).items()]
-        lines = f"POST {target} HTTP/1.1\r\n{''.join(kept)}".replace("%", "%%")
-        self.head = f"{lines}Content-Length: %d\r\n\r\n".encode("ascii")
-
-    async def connect(self, limits: aiohttp.ClientTimeout) -> Connection:
-        """A connection that stands, kept or new. Raises CONNECTING_ERRORS, OSError, which a TimeoutError is."""
-        try:
-            return await self._connector.connect(self._request, traces=[], timeout=limits)
-        except EXCHANGE_ERRORS as exc:
-            if not self._tunnels or isinstance(exc, CONNECTING_ERRORS):
-                raise
-            raise _NoTunnelError from exc  # cut, or no HTTP, while the proxy was being asked for a way
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
 class _Attempt:
-    """What is known about one request while it runs."""
+    """One request, and what is known about it while it runs."""
 
-    connection: Connection | None = None
-    began_s: float | None = None  # on the loop's clock; from then on bytes may have left
-    message: RawResponseMessage | None = None  # the status line has come
-    chunks: list[bytes] = field(default_factory=list)
-    complete: bool = False
+    __slots__ = ("_line", "_lines", "answer", "began_s")
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._line: Line | None = None
+        self.answer = Answer()
+        self.began_s: float | None = None  # on the loop's clock; from then on bytes may have left
 
     @property
     def written_for_s(self) -> float | None:
         """Seconds since the writing began; None: nothing has left."""
         return None if self.began_s is None else asyncio.get_running_loop().time() - self.began_s
 
-    def begin(self) -> float:
-        """The connection stands and nothing is written yet; when the writing begins. Raises when it must not be written to."""
-        assert self.connection is not None
-        protocol, transport = self.connection.protocol, self.connection.transport
-        if protocol is None or transport is None or transport.is_closing() or protocol.should_close:
-            raise _NotUsableError
-        if not _established(protocol, transport):
-            raise _NotUsableError
-        protocol.set_response_params(read_until_eof=True)
+    async def run(self, request: bytes, *, answer_s: float) -> None:
+        """Write it, and read the answer to its end. Raises EXCHANGE_ERRORS."""
+        self._line = await self._lines.take()
+        self._line.check()
         self.began_s = asyncio.get_running_loop().time()
-        return self.began_s
-
-    def write(self, head: bytes, body: bytes) -> None:
-        """Hand the request to the kernel."""
-        assert self.connection is not None
-        assert self.connection.transport is not None
-        passing("request about to be written")
-        self.connection.transport.write(head + body)
-        passing("request written")
-
-    async def read(self) -> None:
-        """Read the answer to its end, or to the limit of size."""
-        assert self.connection is not None
-        assert self.connection.protocol is not None
-        while self.message is None or (self.message.code < 200 and self.message.code != 101):
-            message, content = await self.connection.protocol.read()
-            self.message = message
-        size = 0
-        while chunk := await content.readany():
-            self.chunks.append(chunk[: MAX_ANSWER_BYTES - size])
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                return
-        self.complete = True
-
-    def exchange(self, at: datetime) -> Exchange:
-        """What came. Only after `read` was called."""
-        assert self.message is not None
-        return _exchange(self.message.code, self.message.headers, b"".join(self.chunks), at, complete=self.complete)
+        await self._line.ask(request, self.answer, until_s=self.began_s + answer_s)
 
     def end(self, *, sound: bool) -> None:
-        """Give the connection back when the exchange went well. If not, reset it.
-
-        Then nothing of ours is delivered later, and no late answer is read as that to another request.
-        """
-        connection, self.connection = self.connection, None
-        if connection is None:
+        """Put the connection back when the exchange went well."""
+        line, self._line = self._line, None
+        if line is None:
             return
-        if sound and self.complete:
-            connection.release()
-            return
-        transport = connection.transport
-        if transport is not None:
-            sock = transport.get_extra_info("socket")
-            if self.began_s is not None and sock is not None and sock.fileno() >= 0:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
-        connection.close()
+        if self.began_s is None:
+            self._lines.give_up(line)
+        elif sound and self.answer.complete:
+            self._lines.put_back(line)
+        else:
+            self._lines.drop(line)
 
 
-def _proxied(route: Route, host: str) -> dict[str, Any]:
-    """What aiohttp must know of a proxy. It asks it for a way (CONNECT) to `host` where the gateway speaks https.
-
-    It would add the Host itself when it connects, and then not find its kept connections again: these go by all that.
-    """
-    if not route.proxy:
-        return {}
-    return {"proxy": URL(route.proxy), "proxy_headers": {**_login(route), "Host": host}}
+def _exchange(answer: Answer, at: datetime) -> Exchange:
+    """What came; the status line did."""
+    assert answer.message is not None
+    body = answer.chunks[0] if len(answer.chunks) == 1 else b"".join(answer.chunks)
+    return _made_exchange(answer.message.code, answer.message.headers, body, at, complete=answer.complete)
 
 
-def _login(route: Route) -> dict[str, str]:
-    return {"Proxy-Authorization": route.proxy_login} if route.proxy_login else {}
-
-
-def _exchange(status: int, headers: Mapping[str, str], body: bytes, at: datetime, *, complete: bool = True) -> Exchange:
+def _made_exchange(
+    status: int, headers: Mapping[str, str], body: bytes, at: datetime, *, complete: bool = True
+) -> Exchange:
     return Exchange(
         status=status,
         body=body,
@@ -449,21 +373,6 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-_SOCKETS: WeakKeyDictionary[asyncio.BaseProtocol, socket.socket] = (
-    WeakKeyDictionary()
-)  # a loop makes them anew each time
-
-
-def _established(protocol: asyncio.BaseProtocol, transport: asyncio.Transport) -> bool:
-    """Whether the kernel still calls the connection established: a FIN or RST may have come that the loop has not read."""
-    if not hasattr(socket, "TCP_INFO"):
-        return True
-    sock = _SOCKETS.get(protocol)
-    if sock is None:
-        sock = _SOCKETS[protocol] = transport.get_extra_info("socket")
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1  # TCP_ESTABLISHED
-
-
 def _failure(
     exc: Exception, written_for_s: float | None, timeouts: Timeouts, *, proxied: bool = False
 ) -> TransportFailure:
@@ -472,7 +381,7 @@ def _failure(
     Both must say "no": we did not get to the writing, and the error is one that arises before it. What ends a talk through a
     proxy may be the proxy alone: then the gateway may still take what it was given.
     """
-    sure = written_for_s is None and isinstance(exc, (*CONNECTING_ERRORS, _NotUsableError, _NoTunnelError))
+    sure = written_for_s is None and isinstance(exc, (*CONNECTING_ERRORS, NotUsableError, NoTunnelError))
     by_the_other = isinstance(exc, aiohttp.ServerDisconnectedError) or getattr(exc, "errno", None) == errno.ECONNRESET
     ended_there = by_the_other and written_for_s is not None and written_for_s < MIDDLEBOX_S and not proxied
     return TransportFailure(
@@ -492,11 +401,11 @@ def _in_words(exc: Exception, timeouts: Timeouts) -> str:
     match exc:
         case aiohttp.ClientHttpProxyError():
             return _("not sent: the proxy lets nothing through: {problem}").format(problem=proxy_words(exc.status))
-        case _NoTunnelError():
+        case NoTunnelError():
             return _("not sent: the proxy made no way to the gateway")
         case aiohttp.ClientProxyConnectionError():
             return _("not sent: no connection with the proxy: {problem}").format(problem=_error_name(exc.os_error))
-        case _NotUsableError():
+        case NotUsableError():
             return _("not sent: the kept connection was closed")
         case aiohttp.ConnectionTimeoutError():
             return _("not sent: no connection within {seconds:g} s").format(seconds=timeouts.connect_s)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import resource
 import socket
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -230,6 +232,15 @@ async def broken_gzip(conversation: Conversation) -> None:
     await conversation.write(http(b"\x1f\x8b" + b"no gzip at all", "200 OK", "Content-Encoding: gzip"))
 
 
+async def reset_without_a_length(conversation: Conversation) -> None:
+    await conversation.request()
+    await conversation.write(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\n\r\n" + send_answer().encode()
+    )
+    await asyncio.sleep(0.05)  # whether it is whole, nobody knows
+    conversation.reset()
+
+
 async def no_http(conversation: Conversation) -> None:
     await conversation.request()
     await conversation.write(b"220 mail.example ESMTP\r\n")
@@ -257,6 +268,7 @@ async def too_much(conversation: Conversation) -> None:
         cut_within_a_chunk,
         broken_chunks,
         broken_gzip,
+        reset_without_a_length,
         no_http,
         too_much,
         answering(http("", "302 Found", "Location: /login.aspx")),
@@ -443,6 +455,15 @@ async def test_a_compressed_answer_is_read() -> None:
     assert outcome.kind is OutcomeKind.ACCEPTED
 
 
+async def test_no_more_of_a_compressed_answer_is_unpacked_than_may_be_read() -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = b"".join([packer.compress(b" " * 2**20) for _ in range(400)]) + packer.flush()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome, _ = await outcome_of(answering(http(packed, "200 OK", "Content-Encoding: gzip")))
+    assert outcome.kind is OutcomeKind.IN_DOUBT
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+
+
 async def test_cookies_are_not_sent_back() -> None:
     first = http(send_answer(counts="2"), "200 OK", "Set-Cookie: ASP.NET_SessionId=abc; path=/")
     async with serving(answering(first)) as server, gateway(f"http://localhost:{server.port}") as client:
@@ -580,11 +601,8 @@ async def test_a_poll_answered_by_a_web_server_raises() -> None:
 async def test_the_kernel_gives_up_when_we_do() -> None:
     async with serving(answering(OK)) as server, gateway(server.url, answer_s=3.5) as client:
         await send(client)
-        assert client._session is not None
-        connector = client._session.connector
-        assert connector is not None
-        ((protocol, _),) = next(iter(connector._conns.values()))
-        sock = protocol.transport.get_extra_info("socket")
+        assert client._lines is not None
+        sock = client._lines._kept[0]._socket
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3500
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert server.connections == 1
