@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 _OFF = timedelta(seconds=float(os.environ.get("_XINSHI_CLOCK", "0")))
@@ -15,9 +16,10 @@ _OFF = timedelta(seconds=float(os.environ.get("_XINSHI_CLOCK", "0")))
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def boottime() -> float:
-    """Seconds on a clock that goes on while the machine is suspended, so that a lease ends in a closed laptop too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+boottime: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds on a clock that goes on while the machine is suspended, so that a lease ends in a closed laptop too."""
 
 
 def boot_id() -> str:
@@ -58,7 +60,7 @@ class SteadyClock:
         self._wall = datetime.now(UTC) + _OFF if wall is None else wall
 
     def __call__(self) -> datetime:
-        return self._wall + timedelta(seconds=self._passing() - self._start_s)
+        return self._wall + timedelta(0, self._passing() - self._start_s)
 
     @property
     def booted_at(self) -> datetime:

@@ -59,11 +59,15 @@ class Passage:
 
     async def leave(self, numbers: int) -> float | None:
         """Wait until the request may leave now, and count it. Returns how many seconds that took; None: it must not leave."""
-        asked_s = self._lane.now()
-        self._has_slot = await self._lane.take_slot(self._turn, self._unless)
-        if not self._has_slot or await self._turn.gate(numbers) is None:
+        lane, turn = self._lane, self._turn
+        asked_s = lane.now()
+        lane.note_ready(asked_s - turn.admitted_s)
+        self._has_slot = lane.slots.take_at_once() or await lane.take_slot(self._unless)
+        if not self._has_slot:
             return None
-        self.left_s = self._lane.now()
+        if await turn.gate(numbers) is None:
+            return None
+        self.left_s = lane.now()
         return self.left_s - asked_s
 
     def close(self) -> None:
@@ -101,6 +105,7 @@ class Lane:
         self.throttle = Throttle(_most(limits), _patience(retry))
         self.losses = Losses()
         self._guard = Guard(Bounds(default_s=self.pace.guard_s, most_s=max(self.pace.guard_s, window_s / 2)))
+        self._obeyed: tuple[float | None, float, int] | None = None  # what the throttle said when it was last obeyed
         self._sizes: deque[int] = deque(maxlen=_SIZES_KEPT)
         self._waited_s = 0.0  # lately, for the pace
         self._took_s: float | None = None  # lately, for an answer
@@ -114,7 +119,7 @@ class Lane:
 
     async def enter(self, numbers: int, *, unless: asyncio.Event) -> Passage | None:
         """Wait until a request of so many numbers may leave within moments. None: `unless` was set first."""
-        if not await self.ready.take(unless):
+        if unless.is_set() or not (self.ready.take_at_once() or await self.ready.take(unless)):
             return None
         turn = None
         try:
@@ -126,11 +131,12 @@ class Lane:
                 self.ready.give()
         return None if turn is None else Passage(self, turn, unless)
 
-    async def take_slot(self, turn: Turn, unless: asyncio.Event) -> bool:
+    def note_ready(self, seconds: float) -> None:
+        """It took so long from the pace until a request's intent was written."""
+        self._ready_s += (seconds - self._ready_s) / 16
+
+    async def take_slot(self, unless: asyncio.Event) -> bool:
         """A slot for a request whose intent is written. False: `unless` was set, or none comes free."""
-        self._ready_s += (self._clock() - turn.admitted_s - self._ready_s) / 16
-        if self.slots.take_at_once():
-            return True
         try:
             async with asyncio.timeout(LONGEST_READY_S):
                 return await self.slots.take(unless)
@@ -151,15 +157,23 @@ class Lane:
             took_s = now_s - left_s
             self._took_s = took_s if self._took_s is None else self._took_s + (took_s - self._took_s) / 16
             self.throttle.answered(now_s, left_s=left_s, took_s=took_s)
-            if self._guard.note(took_s):
+            if not self.pace.unlimited and self._guard.note(took_s):
                 self.pace.widen(self._guard.guard_s)
-        self._obey()
+        throttle = self.throttle
+        if self._is_paced or (throttle.per_second, throttle.held_until_s, throttle.in_flight) != self._obeyed:
+            self._obey()
 
     def _obey(self) -> None:
-        self.pace.slow_to(self.throttle.per_second)
-        self.pace.wait_until(self.throttle.held_until_s)
-        self.slots.change(self.throttle.in_flight)
+        throttle = self.throttle
+        self._obeyed = (throttle.per_second, throttle.held_until_s, throttle.in_flight)
+        self.pace.slow_to(throttle.per_second)
+        self.pace.wait_until(throttle.held_until_s)
+        self.slots.change(throttle.in_flight)
         self.ready.change(self.slots.limit + self._ahead)
+
+    @property
+    def _is_paced(self) -> bool:
+        return bool(self.limits.requests_per_second)
 
     @property
     def _ahead(self) -> int:
@@ -168,7 +182,7 @@ class Lane:
         Only where a pace is to be used in full. What is ready and has not left is in doubt when the process is killed, and makes
         doubts harder to settle: the times of the requests tell less.
         """
-        if not self._took_s or not self.limits.requests_per_second:
+        if not self._took_s or not self._is_paced:
             return 0
         meanwhile = self.slots.limit * self._ready_s / self._took_s
         return 0 if meanwhile < 1 else min(self.slots.limit // 2, math.ceil(meanwhile))

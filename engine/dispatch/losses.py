@@ -28,6 +28,8 @@ class Losses:
         if outcome.kind in (OutcomeKind.NOT_SENT, OutcomeKind.NOT_TAKEN):
             return
         lost = outcome.kind is OutcomeKind.IN_DOUBT
+        if not (lost or self._count or self.is_lossy) and len(self._lost) == LOOKED_AT:
+            return  # nothing was lost before, and nothing is
         self._count += lost - (self._lost[0] if len(self._lost) == LOOKED_AT else False)
         self._lost.append(lost)
         if self.is_lossy:

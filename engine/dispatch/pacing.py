@@ -99,12 +99,25 @@ class Pace:
 
     async def admit(self, numbers: int, *, unless: asyncio.Event | None = None) -> Turn | None:
         """Wait until a request of so many numbers may leave within moments. None: `unless` was set first."""
-        turn = Turn(self, numbers, unless)
+        turn, now = Turn(self, numbers, unless), self._clock()
+        if self._lets_go(turn, now) and not (self._admission or self._smoothing.locked()):
+            self._admit(now, turn)
+            return turn
         self.waiting += 1
         try:
             return turn if await self._wait_for(turn) else None
         finally:
             self.waiting -= 1
+
+    def _lets_go(self, turn: Turn, now: float) -> bool:
+        """Whether it has to wait for nothing but those before."""
+        return (
+            not (turn.unless is not None and turn.unless.is_set())
+            and self._requests.is_unlimited
+            and self._numbers.is_unlimited
+            and self._slowed_to is None
+            and self._asked_s <= now
+        )
 
     async def _wait_for(self, turn: Turn) -> bool:
         if self._smoother is None and not self._smoothing.locked():
@@ -119,6 +132,9 @@ class Pace:
     async def gate(self, turn: Turn) -> float | None:
         """The second step; see `Turn.gate`."""
         asked_s = self._clock()
+        if self._lets_go(turn, asked_s) and not self._gate:
+            self._leave(asked_s, turn)
+            return 0.0
         took_s = min(asked_s - turn.admitted_s, LONGEST_LEAD_S)
         self._lead_s += (took_s - self._lead_s) / 16
         left_s = await self._gate.stand(turn)

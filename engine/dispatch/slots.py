@@ -31,7 +31,7 @@ class Slots:
         return await self._line.stand(_Wish(unless)) is not None
 
     def take_at_once(self) -> bool:
-        """Take one if it is there and nobody waits for it."""
+        """Take one if it is there and nobody waits for it. For whoever has looked at their `unless`."""
         if self.taken >= self.limit or len(self._line):
             return False
         self.taken += 1

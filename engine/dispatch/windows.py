@@ -7,6 +7,8 @@ from collections import deque
 
 NO_LIMIT = math.inf
 NEVER = math.inf
+ALIKE = 0.001
+"""Without a limit, what leaves within such a share of a window is kept as one, at the time of the last. A limit may yet be set."""
 
 
 class WindowLog:
@@ -23,14 +25,20 @@ class WindowLog:
         self._inside: deque[tuple[float, int]] = deque()
         self._outside: deque[tuple[float, int]] = deque()
         self._sum = 0
+        self._alike_until = -math.inf  # what leaves before is counted as leaving together
         self._before: list[tuple[float, float]] = []  # (until when a change happened, the lower limit before it)
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether anything fits at any time."""
+        return self.limit == NO_LIMIT and not self._before
 
     def free_at(self, now: float, amount: int, *, pending: int = 0) -> float:
         """The earliest time, `now` or later, at which `amount` more fit into every window that ends then.
 
         With `pending` more that will leave first, nobody knows when: NEVER where only their leaving makes room.
         """
-        if self.limit == NO_LIMIT and not self._before:
+        if self.is_unlimited:
             return now
         self._forget(now)
         limit, changes_at = self._limit_at(now)
@@ -46,9 +54,13 @@ class WindowLog:
 
     def add(self, at: float, amount: int) -> None:
         """Count what leaves at `at`."""
+        self._sum += amount
+        if at < self._alike_until and self._inside and self.limit == NO_LIMIT:
+            self._inside[-1] = (at, self._inside[-1][1] + amount)
+            return
         self._forget(at)
         self._inside.append((at, amount))
-        self._sum += amount
+        self._alike_until = at + ALIKE * self.window_s
 
     def rate(self, now: float) -> float:
         """How much left a second, over the last window."""

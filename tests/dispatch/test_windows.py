@@ -108,3 +108,13 @@ def test_a_bucket_that_is_slowed_down_goes_slower_at_once() -> None:
     bucket.add(0.0)
     bucket.change(1, 1, 0.0)
     assert bucket.free_at(0.0) == 1.0
+
+
+def test_without_a_limit_a_crowd_is_kept_as_a_few_and_a_limit_set_later_counts_all_of_it() -> None:
+    log = WindowLog(NO_LIMIT, 1.0)
+    for place in range(1_000):
+        log.add(place * 0.00001, 1)
+    assert len(log._inside) <= 11
+    assert log.rate(0.01) == 1_000
+    log.change(1_000, 1.0, 0.01)
+    assert 1.0 <= log.free_at(0.01, 1) <= 1.002  # none of them is forgotten too soon
