@@ -19,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Row,
     case,
+    exists,
     func,
     insert,
     literal_column,
@@ -60,6 +61,7 @@ from engine.lines import unpack_lines
 from engine.model import OutcomeKind
 
 ENDED_DURING_POLL = N_("the process ended before the answer was kept")
+_ROWS_AT_ONCE = 500
 AT_ONCE = 1_000
 """Reports a commit: intents wait for the commit before theirs, so it must be short."""
 
@@ -316,21 +318,24 @@ class TrackingLooks(ABC):
                 reported(ReportState.UNDELIVERED).label("undelivered"),
             )
             .join(batch, batch.c.id == attempt.c.batch_id)
-            .where(attempt.c.campaign_id == campaign_id, WAS_TAKEN)
+            .where(attempt.c.campaign_id == campaign_id, WAS_TAKEN, exists().where(told))
         )
-        delivered = undelivered = overdue = 0
         async with self._look() as connection:
             mine = campaign.c.id == campaign_id
             gone = campaign.c.forgotten_at.is_not(None)
             kept = select(campaign.c.delivered, campaign.c.undelivered).where(mine, gone)
             if (stays := (await connection.execute(kept)).one_or_none()) is not None:
                 return Delivery(delivered=stays.delivered, undelivered=stays.undelivered)
-            async for row in await connection.stream(carried):
-                ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
-                final = [len(ours.intersection(names.split(","))) if names else 0 for names in row[-2:]]
-                delivered, undelivered = delivered + final[0], undelivered + final[1]
-                if overdue_before is not None and _sent_at(row) < overdue_before:
-                    overdue += row.size - sum(final)
+            delivered = undelivered = 0
+            overdue = 0 if overdue_before is None else await _in_silence(connection, campaign_id, told, overdue_before)
+            # Many rows at a time: each by itself would be a step out of SQLAlchemy's greenlet and back.
+            async for rows in (await connection.stream(carried)).partitions(_ROWS_AT_ONCE):
+                for row in rows:
+                    ours = set(row.mobiles.split(",")).difference(row.omitted.split(","))
+                    final = [len(ours.intersection(names.split(","))) if names else 0 for names in row[-2:]]
+                    delivered, undelivered = delivered + final[0], undelivered + final[1]
+                    if overdue_before is not None and _sent_at(row) < overdue_before:
+                        overdue += row.size - sum(final)
         return Delivery(delivered=delivered, undelivered=undelivered, overdue=overdue)
 
     async def shortfall(self, campaign_id: int, *, overdue_before: datetime | None = None) -> list[ShortBatch]:
@@ -532,6 +537,17 @@ class TrackingWrites:
     async def remove_opt_outs(self, account: str, mobiles: Sequence[str], *, at: datetime, reason: str = "") -> int:
         """Take opt-outs back. Returns how many there were."""
         return await self._commits.do(remove_opt_outs, (account, mobiles, at, reason))
+
+
+async def _in_silence(
+    connection: AsyncConnection, campaign_id: int, told: ColumnElement[bool], before: datetime
+) -> int:
+    """Recipients of attempts that were sent `before`, and of which no report tells anything."""
+    late = (attempt.c.finished_at < before) & (attempt.c.scheduled_for.is_(None) | (attempt.c.scheduled_for < before))
+    query = select(func.coalesce(func.sum(attempt.c.size), 0)).where(
+        attempt.c.campaign_id == campaign_id, WAS_TAKEN, late, ~exists().where(told)
+    )
+    return int((await connection.execute(query)).scalar_one())
 
 
 def _sent_at(row: Row[Any]) -> datetime:
