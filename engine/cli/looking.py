@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings, same_journal
@@ -14,15 +14,15 @@ from engine.cli.traces import number_json, number_page
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.language import _
-from engine.ledger.audit import Truth
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
 from engine.model import CampaignState
-from engine.runs.auditing import audit_campaign
-from engine.runs.beside import order_owner
 from engine.runs.looking import standing
 from engine.runs.looking import status as look
 from engine.runs.looking import why as look_for
+
+if TYPE_CHECKING:
+    from engine.ledger.audit import Truth
 
 
 def status(campaign: str | None, common: Common) -> int:
@@ -54,6 +54,8 @@ def status(campaign: str | None, common: Common) -> int:
 
 def audit(campaign: str, truth_url: str | None, common: Common) -> int:
     """The laws, one by one. Exit code 1 when one is broken."""
+    from engine.runs.auditing import audit_campaign
+
     settings = read_settings(common)
     truth = None if truth_url is None else _truth(truth_url)
 
@@ -70,6 +72,10 @@ def audit(campaign: str, truth_url: str | None, common: Common) -> int:
 
 def _truth(url: str) -> Truth:
     """What a simulator on loopback says it accepted."""
+    import urllib.request
+
+    from engine.ledger.audit import Truth
+
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth", timeout=60) as answer:  # noqa: S310
             said = json.load(answer)
@@ -98,6 +104,8 @@ def why(number: str, common: Common) -> int:
 
 def steer(verb: str, campaign: str, common: Common, words: Sequence[str] = ()) -> int:
     """Pause, resume, cancel or pace: through the process that owns the journal, or directly."""
+    from engine.runs.beside import order_owner
+
     settings = read_settings(common)
 
     async def main() -> int:

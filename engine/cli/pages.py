@@ -1,6 +1,7 @@
 """What people read. Plain text that also survives a pipe; colour is the progress display's business.
 
-A page is one grid: a label, then a number and what it means, or words in both their places.
+A page is one grid: a label, then a number and what it means, or words in both their places. What only the preview needs is loaded
+with it: `status` shows none.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
-from engine.cli.screening import screening_json, screening_lines
 from engine.clock import wall_time
 from engine.dispatch.hours import read_windows
-from engine.dispatch.lane import ENOUGH_IN_FLIGHT
 from engine.dispatch.schedule import LEAD, date_words
 from engine.dispatch.timetable import ends_words, moment_words
 from engine.errors import EngineError
@@ -26,7 +25,6 @@ from engine.lines import named_line, untagged
 from engine.model import Balance, BatchState, CampaignState, Excluded, Exclusion, Message, PauseReason
 from engine.moments import local, when, with_local_times, zone_words
 from engine.orders.conduct import hours_of, pace_of
-from engine.planning.wording import SameText
 from engine.reasons import BECAUSE
 from engine.terms import word_of
 
@@ -133,6 +131,8 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def plan_page(plan: Plan) -> str:
     """The preview."""
+    from engine.cli.screening import screening_lines
+
     tally = plan.tally
     excluded = sum(tally.excluded.values())
     lines: list[Line] = [
@@ -174,6 +174,8 @@ def plan_page(plan: Plan) -> str:
 
 def _segments_words(plan: Plan) -> str:
     """What a recipient costs, or how that is spread."""
+    from engine.planning.wording import SameText
+
     if isinstance(plan.wording, SameText):
         message = plan.wording.message
         return _("{segments} a recipient: the text has {units} characters").format(
@@ -203,6 +205,8 @@ def _share(part: int, whole: int) -> str:
 
 
 def _text_lines(plan: Plan) -> Iterator[Line]:
+    from engine.planning.wording import SameText
+
     yield _("text"), plan.wording.shown, ""
     if isinstance(plan.wording, SameText):
         return
@@ -295,6 +299,8 @@ def plan_hint(plan: Plan) -> str:
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """The preview for machines."""
+    from engine.cli.screening import screening_json
+
     tally = plan.tally
     return {
         "schema": 1,
@@ -492,6 +498,8 @@ def _enough_words(plan: Plan) -> str:
     pace = plan.account.pace
     if not pace.requests_per_second:
         return ""
+    from engine.dispatch.lane import ENOUGH_IN_FLIGHT
+
     enough_s = pace.in_flight / (ENOUGH_IN_FLIGHT * pace.requests_per_second)
     return (
         ""
