@@ -20,6 +20,7 @@ from sqlalchemy.sql.dml import Insert, UpdateBase
 from sqlalchemy.sql.visitors import replacement_traverse
 
 Row = tuple[Any, ...]
+_ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _STRANGE = re.compile(r"\\u0000|[0-9]{19}")
 
 
@@ -36,7 +37,7 @@ class Bulk:
     def execute(self, connection: Connection, rows: list[Row]) -> int:
         """Carry it out for all rows and return how many were changed, in all."""
         if self._at_once is not None and connection.dialect.name == "sqlite":  # Differs by necessity: see above
-            told = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+            told = _ENCODED(rows)
             if _comes_back_equal(told):
                 return self._at_once.execute(connection, [(told,)])
         return self._row_by_row.execute(connection, rows)
