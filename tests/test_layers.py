@@ -33,7 +33,7 @@ GROUPS = {
     "engine.telemetry": "telemetry",
     "engine.gateway": "ports",
     "engine.gateway.http": "adapters",
-    "engine.gateway.lines": "adapters",
+    "engine.gateway.links": "adapters",
     "engine.gateway.route": "adapters",
     "engine.journal": "adapters",
     "engine.journal.port": "ports",
@@ -93,12 +93,12 @@ INWARDS = {
 DOORS = {
     "aiohttp": {
         "engine.gateway.http",
-        "engine.gateway.lines",
+        "engine.gateway.links",
         "engine.notify.posting",
         "engine.simulator",
         "engine.console",
     },
-    "yarl": {"engine.gateway.http", "engine.gateway.lines"},
+    "yarl": {"engine.gateway.http", "engine.gateway.links"},
     "lxml": {"engine.gateway.wire"},
     "tenacity": {"engine.dispatch"},
     "aiolimiter": {"engine.dispatch"},

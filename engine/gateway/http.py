@@ -1,7 +1,7 @@
 """The HTTP side of the gateway.
 
 POST only, no redirects, no cookies, no transparent retry. What matters most here is to know whether a byte of a request may
-have been written. So what may not be repeated (a send, a poll) goes over the connections of lines.py: `Line.ask` is the one
+have been written. So what may not be repeated (a send, a poll) goes over the connections of links.py: `Link.ask` is the one
 place where bytes leave, so what fails before it was not sent, and what fails from there on is in doubt. What may be repeated
 (the balance, a keyword check) goes through aiohttp's session. Source: gateway/protocol.md §13, §18.
 """
@@ -28,14 +28,14 @@ from engine.crashing import passing
 from engine.errors import BadAnswer, NoAnswer, NotSent, SettingsError
 from engine.gateway import outcomes, wire
 from engine.gateway.decoding import MAX_ANSWER_BYTES, decoded, shown
-from engine.gateway.lines import (
+from engine.gateway.links import (
     CONNECTING_ERRORS,
     EXCHANGE_ERRORS,
     NO_CEILING,
     UNLIMITED,
     Answer,
-    Line,
-    Lines,
+    Link,
+    Links,
     NoTunnelError,
     NotUsableError,
     proxied,
@@ -110,13 +110,13 @@ class HttpGateway:
         self._session: aiohttp.ClientSession | None = None
         self._answered: set[str] = set()  # the paths at which the application has answered in this run
         self._form: SendForm | None = None
-        self._lines: Lines | None = None
+        self._links: Links | None = None
         self._heads: dict[str, bytes] = {}  # by path: every request's head, but for the length
         self._to_connect = aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s, ceil_threshold=NO_CEILING)
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            limit=0,  # the lines are counted
+            limit=0,  # the links are counted
             socket_factory=self._socket,
             ssl=True if self._tls is None else self._tls,
             local_addr=(self._route.source_address, 0) if self._route.source_address else None,
@@ -130,8 +130,8 @@ class HttpGateway:
                 timeout=UNLIMITED,
             )
         )
-        self._lines = await self._stack.enter_async_context(
-            Lines(
+        self._links = await self._stack.enter_async_context(
+            Links(
                 self._session,
                 self._url,
                 self._route,
@@ -145,7 +145,7 @@ class HttpGateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._session = self._lines = None
+        self._session = self._links = None
         await self._stack.aclose()
 
     def prepare(self, content: str, *, scheduled_for: datetime | None = None) -> PreparedMessage:
@@ -157,7 +157,7 @@ class HttpGateway:
     async def send(self, prepared: PreparedMessage, mobiles: str, *, batch_size: int) -> Outcome:
         """Hand over one batch, once. Trouble of any kind is an Outcome; only CancelledError is raised, and means in doubt."""
         path = self.profile.paths.send
-        attempt = _Attempt(self._open_lines())
+        attempt = _Attempt(self._open_links())
         exchange = await self._post(attempt, path, prepared.body(mobiles, now=self._clock()))
         outcome = outcomes.outcome_of(
             exchange,
@@ -227,7 +227,7 @@ class HttpGateway:
 
     async def _poll(self, path: str, body: bytes) -> RawReply:
         """A call whose answer exists only once: whatever may hold a record is handed on, cut or not."""
-        attempt = _Attempt(self._open_lines())
+        attempt = _Attempt(self._open_links())
         exchange = _come(await self._post(attempt, path, body))
         attempt.end(sound=exchange.complete and exchange.status == 200)
         if not exchange.complete and not exchange.body:
@@ -265,7 +265,7 @@ class HttpGateway:
 
     def _made_head(self, path: str) -> bytes:
         url = URL(self._url + path)
-        lines = [f"{name}: {value}\r\n" for name, value in self._open_lines().headers]
+        lines = [f"{name}: {value}\r\n" for name, value in self._open_links().headers]
         target = url.raw_path
         if self._by_proxy:  # RFC 9112 §3.2.2: the proxy is told the whole address
             target = str(url)
@@ -274,10 +274,10 @@ class HttpGateway:
         self._heads[path] = f"{head}Content-Length: %d\r\n\r\n".encode("ascii")
         return self._heads[path]
 
-    def _open_lines(self) -> Lines:
-        if self._lines is None:
+    def _open_links(self) -> Links:
+        if self._links is None:
             raise RuntimeError("the gateway is not open")
-        return self._lines
+        return self._links
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -302,11 +302,11 @@ class HttpGateway:
 class _Attempt:
     """One request, and what is known about it while it runs."""
 
-    __slots__ = ("_line", "_lines", "answer", "began_s")
+    __slots__ = ("_link", "_links", "answer", "began_s")
 
-    def __init__(self, lines: Lines) -> None:
-        self._lines = lines
-        self._line: Line | None = None
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._link: Link | None = None
         self.answer = Answer()
         self.began_s: float | None = None  # on the loop's clock; from then on bytes may have left
 
@@ -317,22 +317,22 @@ class _Attempt:
 
     async def run(self, request: bytes, *, answer_s: float) -> None:
         """Write it, and read the answer to its end. Raises EXCHANGE_ERRORS."""
-        self._line = await self._lines.take()
-        self._line.check()
+        self._link = await self._links.take()
+        self._link.check()
         self.began_s = asyncio.get_running_loop().time()
-        await self._line.ask(request, self.answer, until_s=self.began_s + answer_s)
+        await self._link.ask(request, self.answer, until_s=self.began_s + answer_s)
 
     def end(self, *, sound: bool) -> None:
         """Put the connection back when the exchange went well."""
-        line, self._line = self._line, None
-        if line is None:
+        link, self._link = self._link, None
+        if link is None:
             return
         if self.began_s is None:
-            self._lines.give_up(line)
+            self._links.give_up(link)
         elif sound and self.answer.complete:
-            self._lines.put_back(line)
+            self._links.put_back(link)
         else:
-            self._lines.drop(line)
+            self._links.drop(link)
 
 
 def _exchange(answer: Answer, at: datetime) -> Exchange:

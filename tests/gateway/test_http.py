@@ -601,8 +601,8 @@ async def test_a_poll_answered_by_a_web_server_raises() -> None:
 async def test_the_kernel_gives_up_when_we_do() -> None:
     async with serving(answering(OK)) as server, gateway(server.url, answer_s=3.5) as client:
         await send(client)
-        assert client._lines is not None
-        sock = client._lines._kept[0]._socket
+        assert client._links is not None
+        sock = client._links._kept[0]._socket
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 3500
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert server.connections == 1

@@ -59,7 +59,7 @@ class Answer:
         self.complete = False
 
 
-class Line(asyncio.Protocol):
+class Link(asyncio.Protocol):
     """One connection, with one request on it at a time. Whoever has one puts it back or drops it."""
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
@@ -205,7 +205,7 @@ class Line(asyncio.Protocol):
         return self._handler.closed
 
 
-class Lines:
+class Links:
     """The connections to one gateway, at most `most` at once: kept ones, or new ones. Longest kept, first used."""
 
     def __init__(
@@ -226,19 +226,19 @@ class Lines:
         )
         self._places = asyncio.Semaphore(most)
         self._connect_s, self._keepalive_s = connect_s, keepalive_s
-        self._kept: deque[Line] = deque()
+        self._kept: deque[Link] = deque()
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """What aiohttp says in every request, but for the length."""
         return [(name, value) for name, value in self._request.headers.items() if name.lower() != "content-length"]
 
-    async def take(self) -> Line:
+    async def take(self) -> Link:
         """A connection that stands. Raises CONNECTING_ERRORS, NoTunnelError, OSError, which a TimeoutError is."""
         if not self._places.locked():
             await self._places.acquire()  # at once
-            if (line := self._longest_kept()) is not None:
-                return line
+            if (link := self._longest_kept()) is not None:
+                return link
             self._places.release()
         async with asyncio.timeout(self._connect_s):
             await self._places.acquire()
@@ -248,51 +248,51 @@ class Lines:
                 self._places.release()
                 raise
 
-    def put_back(self, line: Line) -> None:
+    def put_back(self, link: Link) -> None:
         """Its answer is read and judged; the next request may have it."""
-        if line.may_be_kept:
-            line.kept_s = self._loop.time()
-            self._kept.append(line)
+        if link.may_be_kept:
+            link.kept_s = self._loop.time()
+            self._kept.append(link)
         else:
-            line.close()
+            link.close()
         self._places.release()
 
-    def drop(self, line: Line) -> None:
+    def drop(self, link: Link) -> None:
         """Its exchange went wrong; nobody may use it again."""
-        line.reset()
+        link.reset()
         self._places.release()
 
-    def give_up(self, line: Line) -> None:
+    def give_up(self, link: Link) -> None:
         """Nothing was written to it this time, and nothing may be."""
-        line.close()
+        link.close()
         self._places.release()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        ends = [end for line in self._kept if (end := line.ended) is not None]
+        ends = [end for link in self._kept if (end := link.ended) is not None]
         while self._kept:
             self._kept.popleft().close()
         if ends:
             await asyncio.wait(ends, timeout=_LAST_BYE_S)
 
-    def _longest_kept(self) -> Line | None:
+    def _longest_kept(self) -> Link | None:
         while self._kept:
-            line = self._kept.popleft()
-            if not line.is_closed and self._loop.time() - line.kept_s <= self._keepalive_s:
-                return line
-            line.close()
+            link = self._kept.popleft()
+            if not link.is_closed and self._loop.time() - link.kept_s <= self._keepalive_s:
+                return link
+            link.close()
         return None
 
-    async def _made(self) -> Line:
+    async def _made(self) -> Link:
         try:
             connection = await self._connector.connect(self._request, traces=[], timeout=UNLIMITED)
         except EXCHANGE_ERRORS as exc:
             if not self._tunnels or isinstance(exc, CONNECTING_ERRORS):
                 raise
             raise NoTunnelError from exc  # cut, or no HTTP, while the proxy was being asked for a way
-        return Line(connection, self._loop)
+        return Link(connection, self._loop)
 
 
 def proxied(route: Route, host: str) -> dict[str, Any]:
