@@ -8,33 +8,42 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-commands test-laws test-results test-rest soak kill-table catalogue bench lock clean
+.PHONY: demo test types test-commands test-faults test-laws test-results test-pools test-rest soak kill-table catalogue bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
 
+# Three at once, the long ones first: they often wait for other processes, and so both cores are busy to the end. A command
+# must find the engine compiled, whatever the environment says.
+SHARDS := test-commands test-faults test-laws test-results test-pools test-rest types
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/pytest -p no:cacheprovider
+
 test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-commands test-laws test-results test-rest
-
-# Two at once, the long ones first, so that both cores are busy to the end. The first three are mostly other processes:
-# those must find the engine compiled, whatever the environment says.
-unexport PYTHONDONTWRITEBYTECODE
-PYTEST := $(BIN)/pytest -p no:cacheprovider
+	@$(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=target $(SHARDS)
 
 test-commands: .venv/installed-test
 	$(PYTEST) tests/cli
 
+test-faults: .venv/installed-test
+	$(PYTEST) tests/laws/test_under_faults.py
+
 test-laws: .venv/installed-test
-	$(PYTEST) tests/laws tests/runs
+	$(PYTEST) tests/laws tests/runs --ignore tests/laws/test_under_faults.py
 
 test-results: .venv/installed-test brokers
 	$(PYTEST) tests/results tests/queues tests/tracking
 
+test-pools: .venv/installed-test
+	$(PYTEST) tests/dispatch tests/journal
+
 test-rest: .venv/installed-test
-	$(PYTEST) $(addprefix --ignore tests/,cli laws runs results queues tracking)
+	$(PYTEST) $(addprefix --ignore tests/,cli laws runs results queues tracking dispatch journal)
+
+types: .venv/installed-test
+	$(BIN)/mypy
 
 soak: .venv/installed-test
 	$(BIN)/python -m tests.laws.soak
