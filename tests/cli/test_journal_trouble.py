@@ -112,5 +112,8 @@ async def test_a_full_disk_while_sending_ends_the_run_and_the_rest_goes_out_late
 
 
 def with_files_up_to(kib: int) -> tuple[str, ...]:
-    """The nearest thing to a full disk that needs no rights: writes beyond this size fail."""
-    return ("bash", "-c", f'ulimit -f {kib}; exec "$@"', "sh")
+    """The nearest thing to a full disk that needs no rights: writes beyond this size fail.
+
+    Python would leave the compiled modules cut at this size, and nobody could load them any more.
+    """
+    return ("bash", "-c", f'ulimit -f {kib}; PYTHONDONTWRITEBYTECODE=1 exec "$@"', "sh")
