@@ -210,7 +210,7 @@ line_ends = st.sampled_from(["\n", "\r\n", "\r"])
     width=st.integers(1, 4),
     block_bytes=st.sampled_from([1, 5, 40, 1 << 16]),
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_quick_way_and_csv_read_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     content: list[tuple[list[str], str]],
