@@ -8,14 +8,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test types test-commands test-faults test-laws test-results test-pools test-rest soak kill-table catalogue bench lock clean
+.PHONY: demo test types test-commands test-more-commands test-faults test-laws test-results test-pools test-rest soak kill-table catalogue bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
 
 # Three at once, the long ones first: they often wait for other processes, and so both cores are busy to the end. A command
 # must find the engine compiled, whatever the environment says.
-SHARDS := test-commands test-faults test-laws test-results test-pools test-rest types
+SHARDS := test-commands test-more-commands test-faults test-laws test-results test-pools test-rest types
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
@@ -25,7 +25,10 @@ test: .venv/installed-test
 	@$(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=target $(SHARDS)
 
 test-commands: .venv/installed-test
-	$(PYTEST) tests/cli
+	$(PYTEST) tests/cli/test_[a-n]*.py
+
+test-more-commands: .venv/installed-test
+	$(PYTEST) tests/cli/test_[!a-n]*.py
 
 test-faults: .venv/installed-test
 	$(PYTEST) tests/laws/test_under_faults.py
