@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -34,6 +35,21 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         house.settle_in(ROWS, seed=21, settings=_QUICK)
         assert (await ended(await house.begin_sending())).code == 0
         yield house
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a sound campaign leaves in a folder, to be copied."""
+    folder = tmp_path_factory.mktemp("sent")
+
+    async def main() -> None:
+        async with Simulator(SimulatorSettings(seed=4)) as sim:
+            house = House(folder=folder, sim=sim)
+            house.settle_in(ROWS, seed=21, settings=_QUICK)
+            assert (await ended(await house.begin_sending())).code == 0
+
+    asyncio.run(main())
+    return folder
 
 
 async def _audited(house: House, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -158,7 +174,11 @@ async def test_lost_answers_leave_every_law_whole(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_what_is_planted_is_found_by_name(house: House, law: str, word: str, tampering: str) -> None:
+async def test_what_is_planted_is_found_by_name(
+    tmp_path: Path, sent: Path, law: str, word: str, tampering: str
+) -> None:
+    shutil.copytree(sent, tmp_path, dirs_exist_ok=True)
+    house = House(folder=tmp_path, sim=Simulator())  # which nobody asks
     _tamper(house, tampering)
     code, laws = await _audited(house)
     assert code == 1
