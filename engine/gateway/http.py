@@ -130,16 +130,6 @@ class HttpGateway:
                 timeout=UNLIMITED,
             )
         )
-        self._links = await self._stack.enter_async_context(
-            Links(
-                self._session,
-                self._url,
-                self._route,
-                most=self._in_flight + SPARE_CONNECTIONS,
-                connect_s=self._timeouts.connect_s,
-                keepalive_s=self._timeouts.keepalive_s,
-            )
-        )
         return self
 
     async def __aexit__(
@@ -276,7 +266,15 @@ class HttpGateway:
 
     def _open_links(self) -> Links:
         if self._links is None:
-            raise RuntimeError("the gateway is not open")
+            self._links = Links(
+                self._opened(),
+                self._url,
+                self._route,
+                most=self._in_flight + SPARE_CONNECTIONS,
+                connect_s=self._timeouts.connect_s,
+                keepalive_s=self._timeouts.keepalive_s,
+            )
+            self._stack.push_async_exit(self._links)
         return self._links
 
     def _opened(self) -> aiohttp.ClientSession:
