@@ -20,13 +20,13 @@ both ends are this program.
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import pickle
 import signal
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -297,8 +297,9 @@ def main() -> None:
     language.speak(language.chosen(None, os.environ))
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
-    for module in ("engine.intake", "engine.planning"):  # a stop in the middle of this would leave a file open
-        importlib.import_module(module)
+    for number in _STOPS:
+        signal.signal(number, _stop)
+    sys.unraisablehook = _swallowed
     gc.freeze()
     gc.set_threshold(
         100_000, 50, 1_000
@@ -311,7 +312,8 @@ def main() -> None:
         except EngineError as error:
             _write(target, error)
         finally:
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it ends already, and must not stop on the way out
+            for number in _STOPS:
+                signal.signal(number, signal.SIG_IGN)  # it ends already, and must not stop on the way out
     except (BrokenPipeError, EOFError, _Stopped):
         os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())  # for what Python still holds in its buffer
 
@@ -320,8 +322,20 @@ class _Stopped(BaseException):
     """The parent wants no more. Nothing on the way out may take it for a file that ends too early."""
 
 
+_STOPS = (signal.SIGUSR1, signal.SIGALRM)  # the parent's, and our own where that one was lost
+
+
 def _stop(*_: object) -> None:
+    warnings.simplefilter("ignore", ResourceWarning)  # what is just being opened nobody can close
     raise _Stopped
+
+
+def _swallowed(lost: sys.UnraisableHookArgs) -> None:
+    """Stop a little later, where a stop came in the middle of what can raise nothing: a finaliser, the end of an import."""
+    if lost.exc_type is _Stopped:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _answer(source: IO[bytes], target: IO[bytes]) -> None:

@@ -405,3 +405,29 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+_FINALISING = """
+import signal, sys
+from engine.orders import pipeline
+for number in pipeline._STOPS:
+    signal.signal(number, pipeline._stop)
+sys.unraisablehook = pipeline._swallowed
+class Left:
+    def __del__(self):
+        signal.raise_signal(signal.SIGUSR1)
+try:
+    Left()
+    while True:
+        signal.pause()
+except pipeline._Stopped:
+    print("stopped")
+"""
+
+
+async def test_a_stop_that_comes_where_nothing_can_be_raised_comes_again() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _FINALISING, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await child.communicate()
+    assert (output.decode(), errors.decode()) == ("stopped\n", "")
