@@ -11,7 +11,6 @@ the switch interval: up to 5 ms a row. So the hot statements hand SQLite all row
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -21,7 +20,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 
 Row = tuple[Any, ...]
 _ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_STRANGE = re.compile(r"\\u0000|[0-9]{19}")
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 class Bulk:
@@ -38,7 +37,7 @@ class Bulk:
         """Carry it out for all rows and return how many were changed, in all."""
         if self._at_once is not None and connection.dialect.name == "sqlite":  # Differs by necessity: see above
             told = _ENCODED(rows)
-            if _comes_back_equal(told):
+            if _comes_back_equal(rows, told):
                 return self._at_once.execute(connection, [(told,)])
         return self._row_by_row.execute(connection, rows)
 
@@ -103,12 +102,10 @@ class _Compiled:
         return self._compiled[name]
 
 
-def _comes_back_equal(told: str) -> bool:
-    """Whether SQLite reads the JSON as we mean it: it ends a text at a NUL, and rounds whole numbers beyond 64 bits.
-
-    In doubt no: a task id may look like such a number.
-    """
-    return _STRANGE.search(told) is None
+def _comes_back_equal(rows: list[Row], told: str) -> bool:
+    """Whether SQLite reads the JSON as we mean it: it ends a text at a NUL, and rounds whole numbers beyond 64 bits."""
+    too_large = [cell for row in rows for cell in row if cell.__class__ is int and not _LEAST <= cell <= _MOST]
+    return not too_large and r"\u0000" not in told
 
 
 def _at_once(statement: UpdateBase, names: Sequence[str]) -> UpdateBase:
