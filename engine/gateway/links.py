@@ -244,7 +244,7 @@ class Links:
             await self._places.acquire()
             try:
                 return self._longest_kept() or await self._made()
-            except BaseException:
+            except BaseException:  # the place is given back, then it is raised on
                 self._places.release()
                 raise
 
