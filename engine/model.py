@@ -90,8 +90,7 @@ class Exclusion(StrEnum):
 ALWAYS_SHOWN = (Exclusion.INVALID, Exclusion.DUPLICATE, Exclusion.OPTED_OUT, Exclusion.EMPTY)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excluded:
+class Excluded(NamedTuple):
     """One row (or one extra number of it) that is not a recipient. `raw` is the cell as it stood in the file."""
 
     line: int

@@ -13,7 +13,7 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter
 from typing import Protocol
@@ -83,7 +83,7 @@ def read_all(
 def _tagged(source: int, chunk: Chunk) -> Chunk:
     original = chunk.original
     chunk.lines = [tagged(source, line) for line in chunk.lines]
-    chunk.excluded = [replace(row, line=tagged(source, row.line)) for row in chunk.excluded]
+    chunk.excluded = [row._replace(line=tagged(source, row.line)) for row in chunk.excluded]
     chunk.original = lambda line: original(untagged(line)[1])
     return chunk
 

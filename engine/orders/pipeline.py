@@ -45,12 +45,14 @@ if TYPE_CHECKING:  # the parent loads neither stage
     from decimal import Decimal
 
     from engine.intake import ListFile, ReachedSet, ScreeningList, Seen, Skipped
-    from engine.planning import Batcher, Forbidden, Grouper, PlanTally, Survey, Surveyor, Wording
+    from engine.planning import Forbidden, PlanTally, Survey, Surveyor, Wording
 
 _END_S = 2.0
 _STDIN = Path("-")  # as in intake/given.py, which only the child loads
 
 _AHEAD_MOST = 128  # chunks of 4,000 rows or so, 0.4 MB each
+_PART_ROWS = 20_000  # the parent commits each part, and what it does beside the rows is 2 ms
+_MESSAGE_ROWS = 4  # as many as a text of its own counts for
 
 _HEAD = struct.Struct(">II")
 
@@ -210,7 +212,7 @@ class Pipeline:
     def parts(self, cut: Cut) -> Iterator[Part]:
         """The plan, stretch by stretch; afterwards `tally` has its sums. Raises IntakeError.
 
-        Where the cut surveys, these are the parts up to the `survey`, which is there afterwards. The others are the `rest`.
+        Where the cut surveys, these are the parts before the `survey`, which is there afterwards. The others are the `rest`.
         """
         self.listing()
         self._send(cut)
@@ -430,14 +432,16 @@ class _Cutter:
         cut, same = self._order, isinstance(self._order.wording, SameText)
         batcher = (Batcher if same else Grouper)(cut.max_recipients, distinct=cut.distinct)
         tally = PlanTally(cut.wording.message if isinstance(cut.wording, SameText) else None, price=cut.price)
+        outgoing = _Outgoing(target, tally, keeps_batches=cut.keeps_batches)
         lately = Lately(cut.reached, most=cut.most_messages) if cut.reached else None
         screen = Screen(cut.opted_out, excluded=self._excluded, only=self._only, lately=lately)
         with RejectsFile(cut.rejects, self.taken, first=cut.first_list) as rejects:
             for chunk in map(screen.sift, chunks):
                 tally.add_chunk(chunk)
                 rejects.add(chunk.excluded, chunk.original)
-                _write(target, _packed(cut, batcher, batcher.add(chunk), chunk.excluded, tally))
-            _write(target, _packed(cut, batcher, batcher.finish(), [], tally))
+                outgoing.add(batcher.add(chunk), batcher.new_messages(), chunk.excluded)
+            outgoing.add(batcher.finish(), batcher.new_messages(), [])
+            outgoing.flush()
         tally.reached = screen.counted(seen, cut.held)
         _write(target, tally)
 
@@ -524,27 +528,52 @@ def _inherited_stdin(named: Sequence[Path]) -> Iterator[int | None]:
         os.close(fd)
 
 
-_Packed = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[Excluded], int]
-"""A Part on the pipe: the columns of its batches, and of its messages. A pickled object each costs ten times as much."""
+_Columns = list[tuple[Any, ...]]
+_Packed = tuple[_Columns, _Columns, _Columns, int]
+"""A Part on the pipe: the columns of its batches, its messages and its exclusions. A pickled object each costs ten times as much."""
 
 
-def _packed(
-    cut: Cut, batcher: Batcher | Grouper, batches: list[PlannedBatch], excluded: list[Excluded], tally: PlanTally
-) -> _Packed:
-    tally.add_batches(batches)
-    messages = batcher.new_messages()
-    tally.texts += len(messages)
-    if not cut.keeps_batches:
-        return [], [], [], tally.rows
-    texts = [(number, *message) for number, message in messages]
-    return list(zip(*batches, strict=True)), list(zip(*texts, strict=True)), excluded, tally.rows
+class _Outgoing:
+    """Gathers what is planned and writes it in parts: a few large ones, since each is a commit over there."""
+
+    def __init__(self, target: IO[bytes], tally: PlanTally, *, keeps_batches: bool) -> None:
+        self._target, self._tally, self._keeps = target, tally, keeps_batches
+        self._begin()
+
+    def _begin(self) -> None:
+        self._first = self._tally.rows
+        self._batches: list[PlannedBatch] = []
+        self._messages: list[tuple[int, Message]] = []
+        self._excluded: list[Excluded] = []
+
+    def add(self, batches: list[PlannedBatch], messages: list[tuple[int, Message]], excluded: list[Excluded]) -> None:
+        """Count the batches and their messages; the tally has counted the rows. Writes a part when there is enough for one."""
+        tally = self._tally
+        tally.add_batches(batches)
+        tally.texts += len(messages)
+        if self._keeps:
+            self._batches += batches
+            self._messages += messages
+            self._excluded += excluded
+        if tally.rows - self._first + len(self._messages) * _MESSAGE_ROWS >= _PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        texts = [(number, *message) for number, message in self._messages]
+        _write(self._target, (_columns(self._batches), _columns(texts), _columns(self._excluded), self._tally.rows))
+        self._begin()
+
+
+def _columns(rows: Iterable[Iterable[Any]]) -> _Columns:
+    return list(zip(*rows, strict=True))
 
 
 def _unpacked(packed: _Packed) -> Part:
     batches, texts, excluded, rows = packed
     return Part(
         batches=list(map(PlannedBatch, *batches)) if batches else [],
-        excluded=excluded,
+        excluded=list(map(Excluded, *excluded)) if excluded else [],
         rows=rows,
         messages=list(zip(texts[0], map(Message, *texts[1:]), strict=True)) if texts else [],
     )

@@ -20,6 +20,7 @@ from engine.lines import unpack_lines, untagged
 from engine.model import Exclusion, Message
 from engine.orders.pipeline import Cut, Part, Pipeline
 from engine.planning import Forbidden, PlanTally, SameText, Wording
+from engine.planning.batching import MOST_GROUPS
 from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.values import MOST_KINDS
@@ -66,6 +67,23 @@ def test_every_row_arrives_in_order_and_is_counted(tmp_path: Path) -> None:
     tally = pipeline.tally
     assert (tally.rows, tally.recipients, sum(tally.excluded.values()), tally.batches) == (10_002, 10_000, 2, 100)
     assert (tmp_path / "rejects.csv").exists()
+
+
+def test_a_long_list_comes_in_few_large_parts(tmp_path: Path) -> None:
+    numbers = mobiles(60_000)
+    with reading(tmp_path, ["手机号", *numbers]) as pipeline:
+        parts = list(pipeline.parts(cut(tmp_path)))
+    assert 2 <= len(parts) <= 4
+    assert [part.rows for part in parts] == sorted(part.rows for part in parts)
+    assert [number for part in parts for batch in part.batches for number in batch.mobiles.split(",")] == numbers
+
+
+def test_a_text_of_its_own_makes_a_part_fuller(tmp_path: Path) -> None:
+    numbers = mobiles(30_000)
+    with reading(tmp_path, ["手机号,姓名", *(f"{number},{at}" for at, number in enumerate(numbers))]) as pipeline:
+        parts = list(pipeline.parts(replace(surveying(tmp_path), surveys=False)))
+    assert sum(len(part.messages) for part in parts) == 30_000
+    assert max(len(part.messages) for part in parts) <= MOST_GROUPS
 
 
 @pytest.mark.parametrize(("rows", "how"), [(["姓名", "王"], {}), (["手机号", mobile()], {"column": "电话"})])
