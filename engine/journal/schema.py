@@ -37,7 +37,7 @@ from engine.gateway.polls import ReportState
 from engine.journal.port import OptOutSource, PollKind, PollOutcome
 from engine.model import BatchState, Exclusion, OutcomeKind
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration. A fresh journal is created at it in one step; a test proves that both ways meet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -82,9 +82,9 @@ class Points(TypeDecorator[Decimal]):
 
 
 def _one_of(column: str, words: list[str], *, nullable: bool = False) -> CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
-    empty = f"{column} IS NULL OR " if nullable else ""
-    return CheckConstraint(f"{empty}{column} IN ({listed})", name=f"ck_{column}_word")
+    # Word by word: for IN, SQLite fills a table with the words anew for every row, and a row takes up to three times as long.
+    allowed = [f"{column} IS NULL"] * nullable + [f"{column} = '{word}'" for word in words]
+    return CheckConstraint(" OR ".join(allowed), name=f"ck_{column}_word")
 
 
 metadata = MetaData()

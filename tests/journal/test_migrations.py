@@ -10,7 +10,8 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import IntegrityError
 
 from engine.errors import JournalError, SchemaMismatch
 from engine.journal import migrate
@@ -138,6 +139,57 @@ async def test_an_older_journal_is_migrated_after_a_copy(tmp_path: Path, scripts
         assert raw.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
         assert raw.execute("SELECT count(*) FROM batch").fetchall() == [(2,)]
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.fixture
+def before_words(tmp_path: Path, engine: Engine) -> SqlitePlace:
+    """A journal of the time when words were listed, with one row left out."""
+    old = tmp_path / "old"
+    copytree(SCRIPTS, old, ignore=ignore_patterns("__pycache__", "0012*"))
+    with engine.begin() as connection:
+        migrate._upgrade(connection, old)
+    place = SqlitePlace(tmp_path)
+    place.alter(
+        "INSERT INTO campaign (name, account, profile, order_key, plan_hash, state, created_at) "
+        "VALUES ('spring', 'a', 'p', 'k', 'h', 'paused', 0)"
+    )
+    place.alter("INSERT INTO exclusion (campaign_id, line, raw, reason, detail) VALUES (1, 2, 'x', 'empty', '')")
+    return place
+
+
+def words_checked(place: SqlitePlace) -> None:
+    place.alter("UPDATE exclusion SET reason = 'too_often'")
+    for wrong in ("UPDATE exclusion SET reason = 'ugly'", "UPDATE campaign SET state = 'finished'"):
+        with pytest.raises(sqlite3.IntegrityError, match="_word"):
+            place.alter(wrong)
+    assert place.rows("SELECT reason FROM exclusion") == [{"reason": "too_often"}]
+    assert place.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+    assert place.rows("PRAGMA writable_schema") == [{"writable_schema": 0}]
+
+
+def test_a_migrated_journal_checks_the_same_words_one_by_one(before_words: SqlitePlace, engine: Engine) -> None:
+    words_checked(before_words)
+    assert "IN ('invalid'" in str(shape(before_words.path)["exclusion"])
+    bring_up_to_date(engine, before_words.path)
+    with engine.connect() as connection, pytest.raises(IntegrityError, match="ck_reason_word"):  # who migrated it, too
+        connection.exec_driver_sql("UPDATE exclusion SET reason = 'ugly'")
+    words_checked(before_words)
+    assert "IN ('invalid'" not in str(shape(before_words.path)["exclusion"])
+
+
+def test_words_stay_listed_where_nobody_may_edit_the_schema(before_words: SqlitePlace, engine: Engine) -> None:
+    @event.listens_for(engine, "begin")
+    def _defend(connection: Connection) -> None:
+        def judged(action: int, table: str | None, *_: object) -> int:
+            forbidden = action == sqlite3.SQLITE_UPDATE and table == "sqlite_master"
+            return sqlite3.SQLITE_DENY if forbidden else sqlite3.SQLITE_OK
+
+        connection.connection.driver_connection.set_authorizer(judged)  # type: ignore[union-attr]  # of sqlite3
+
+    bring_up_to_date(engine, before_words.path)
+    words_checked(before_words)
+    assert before_words.rows("SELECT version_num FROM alembic_version") == [{"version_num": HEAD}]
+    assert "IN ('invalid'" in str(shape(before_words.path)["exclusion"])
 
 
 def test_the_newest_journal_is_neither_migrated_nor_copied(tmp_path: Path, engine: Engine, scripts: Path) -> None:

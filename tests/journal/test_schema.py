@@ -54,6 +54,22 @@ async def test_an_impossible_state_is_refused(place: Place, journal: SqlJournal,
         place.alter(statement)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO exclusion (campaign_id, line, raw, reason, detail) VALUES (1, 2, 'x', 'empty', '')",
+        "UPDATE batch SET state = 'accepted' WHERE id = 1",
+        "UPDATE attempt SET outcome = 'accepted' WHERE batch_id = 1",
+    ],
+)
+async def test_a_word_is_checked_without_a_table_of_all_words(
+    place: Place, journal: SqlJournal, statement: str
+) -> None:
+    steps = {step["opcode"] for step in place.rows(f"EXPLAIN {statement}")}
+    assert "Insert" in steps
+    assert "OpenEphemeral" not in steps
+
+
 async def test_claims_are_found_by_an_index(place: Place, journal: SqlJournal) -> None:
     await planned(journal, 1)
     plan = place.rows(
