@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 _VARIABLE = "_XINSHI_CRASH"
+_sender: int | None = None  # whose process this one belongs to
+
+
+def together_with(pid: int) -> None:
+    """From now on the whole program ends or stops where this process of it passes: `pid`, which started it, too."""
+    global _sender
+    _sender = pid
 
 
 def _nothing(place: str) -> None:
@@ -24,16 +32,36 @@ def _armed(order: str) -> Callable[[str], None]:
     what, _, rest = order.partition(":")
     if what == "log":
         return _logging(Path(rest))
-    wanted, _, time = rest.rpartition(":")
+    wanted, _, turn = rest.rpartition(":")
     sent = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[what]
     passed: Counter[str] = Counter()
 
     def passing(place: str) -> None:
         passed[place] += 1
-        if place == wanted and passed[place] == int(time):
-            os.kill(os.getpid(), sent)
+        if place == wanted and passed[place] == int(turn):
+            if _sender is not None:
+                os.kill(_sender, sent)
+            if _sender is None or sent == signal.SIGKILL:
+                os.kill(os.getpid(), sent)
+            else:
+                _wait_until_it_goes_on(_sender)
 
     return passing
+
+
+def _wait_until_it_goes_on(pid: int) -> None:
+    """Stand still as long as that process does: whoever lets it go on knows only of that one."""
+    stood = False
+    while not stood or _stands(pid):
+        stood = stood or _stands(pid)
+        time.sleep(0.01)
+
+
+def _stands(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except FileNotFoundError:
+        return False
 
 
 def _logging(file: Path) -> Callable[[str], None]:

@@ -53,14 +53,14 @@ class Rests:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, account_name: str, *, waits: bool, announce: Callable[[str], None]
+    settings: Settings, account_name: str, *, waits: bool, announce: Callable[[str], None], apart: bool = False
 ) -> AsyncIterator[Engine]:
     """`Engine.open`; where `waits`, also while another process has the journal or the account. Raises as that does."""
     rests, told = Rests(settings.wait), False
     async with AsyncExitStack() as stack:
         while True:
             try:
-                engine = await stack.enter_async_context(Engine.open(settings, account_name))
+                engine = await stack.enter_async_context(Engine.open(settings, account_name, apart=apart))
                 break
             except JournalBusy as busy:
                 if not waits:

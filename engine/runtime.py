@@ -98,9 +98,12 @@ class Engine:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, account_name: str, *, clocks: Clocks | None = None
+        cls, settings: Settings, account_name: str, *, clocks: Clocks | None = None, apart: bool = False
     ) -> AsyncIterator[Engine]:
-        """Own the journal and the account. Raises SettingsError, JournalBusy, SchemaMismatch, JournalError."""
+        """Own the journal and the account. `apart`: see `open_journal`.
+
+        Raises SettingsError, JournalBusy, SchemaMismatch, JournalError.
+        """
         clocks = clocks or Clocks()
         async with AsyncExitStack() as stack:
             # The first in is the last out: people are told while nothing is held any more.
@@ -109,7 +112,7 @@ class Engine:
             refuse_folder(settings.journal_path)
             stack.callback(_own_account(settings, gate.account.account_key).release)
             clock = clocks.steady()
-            journal = await open_journal(settings.journal_path, clock=clock)
+            journal = await open_journal(settings.journal_path, clock=clock, apart=apart)
             stack.push_async_callback(journal.close)
             engine = cls(settings, gate, journal, clock, outbox, clocks)
             await stack.enter_async_context(listening(settings.journal_path, engine.order))

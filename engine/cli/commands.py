@@ -174,7 +174,7 @@ def send(
     live = _announcing(Live(), common)
 
     async def main() -> int:
-        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common))
+        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
         async with opening as engine, _stopping(common, live) as (stop, caught):
             made: Plan | None = None
             if order.dry_run:
@@ -213,7 +213,7 @@ def run(campaign: str, order: Order, common: Common) -> int:
     live = _announcing(Live(), common)
 
     async def main() -> int:
-        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common))
+        opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
         async with opening as engine, _stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:

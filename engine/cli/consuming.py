@@ -45,7 +45,10 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
     live = _announcing(Live(), common)
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+        async with (
+            Engine.open(settings, common.account, apart=True) as engine,
+            _stopping(common, live) as (stop, caught),
+        ):
             out.tell(
                 common,
                 (

@@ -182,7 +182,7 @@ class Lane:
         Only where a pace is to be used in full. What is ready and has not left is in doubt when the process is killed, and makes
         doubts harder to settle: the times of the requests tell less.
         """
-        if not self._took_s or not self._is_paced:
+        if not self._took_s:
             return 0
         meanwhile = self.slots.limit * self._ready_s / self._took_s
         return 0 if meanwhile < 1 else min(self.slots.limit // 2, math.ceil(meanwhile))

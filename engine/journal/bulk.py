@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
@@ -23,21 +24,37 @@ _ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
+class Rows(list[Row]):
+    """Rows for several statements, told to SQLite in one text."""
+
+    @cached_property
+    def told(self) -> str | None:
+        """The rows as JSON; None where SQLite would read something else than we mean.
+
+        It ends a text at a NUL, and rounds whole numbers beyond 64 bits.
+        """
+        told = _ENCODED(self)
+        too_large = [cell for row in self for cell in row if cell.__class__ is int and not _LEAST <= cell <= _MOST]
+        return None if too_large or r"\u0000" in told else told
+
+
 class Bulk:
     """A Core statement whose parameters `names` come as tuples in that order. Its other parameters are constants.
 
-    `hot`: it is carried out while the event loop is busy.
+    Where rows are for several statements, `names` says in which place of a row each parameter is. `hot`: it is carried out
+    while the event loop is busy.
     """
 
-    def __init__(self, statement: UpdateBase, names: Sequence[str], *, hot: bool = False) -> None:
-        self._row_by_row = _Compiled(statement, names)
-        self._at_once = _Compiled(_at_once(statement, names), ["rows"]) if hot else None
+    def __init__(self, statement: UpdateBase, names: Sequence[str] | Mapping[str, int], *, hot: bool = False) -> None:
+        places = names if isinstance(names, Mapping) else {name: place for place, name in enumerate(names)}
+        self._row_by_row = _Compiled(statement, places)
+        self._at_once = _Compiled(_at_once(statement, places), {"rows": 0}) if hot else None
 
     def execute(self, connection: Connection, rows: list[Row]) -> int:
         """Carry it out for all rows and return how many were changed, in all."""
         if self._at_once is not None and connection.dialect.name == "sqlite":  # Differs by necessity: see above
-            told = _ENCODED(rows)
-            if _comes_back_equal(rows, told):
+            told = (rows if isinstance(rows, Rows) else Rows(rows)).told
+            if told is not None:
                 return self._at_once.execute(connection, [(told,)])
         return self._row_by_row.execute(connection, rows)
 
@@ -64,13 +81,13 @@ class Fetch:
 class _Compiled:
     """A statement, compiled once for each database."""
 
-    def __init__(self, statement: UpdateBase, names: Sequence[str]) -> None:
-        self._statement, self._names = statement, list(names)
+    def __init__(self, statement: UpdateBase, places: Mapping[str, int]) -> None:
+        self._statement, self._places = statement, places
         self._compiled: dict[str, tuple[str, list[int | None], list[Any]]] = {}
 
     def execute(self, connection: Connection, rows: list[Row]) -> int:
         sql, places, constants = self._for(connection)
-        if places != list(range(len(self._names))):
+        if places != list(range(len(rows[0]))):
             rows = [
                 tuple(
                     [
@@ -93,27 +110,21 @@ class _Compiled:
     def _for(self, connection: Connection) -> tuple[str, list[int | None], list[Any]]:
         name = connection.dialect.name
         if name not in self._compiled:
-            compiled = self._statement.compile(dialect=connection.dialect, column_keys=self._names)
+            compiled = self._statement.compile(dialect=connection.dialect, column_keys=list(self._places))
             order = compiled.positiontup
             assert order is not None, "the driver must take its parameters by position"
-            places = [self._names.index(word) if word in self._names else None for word in order]
-            assert sorted({place for place in places if place is not None}) == list(range(len(self._names)))
+            assert self._places.keys() <= set(order), "every name is a parameter"
+            places = [self._places.get(word) for word in order]
             self._compiled[name] = (str(compiled), places, [compiled.params[word] for word in order])
         return self._compiled[name]
 
 
-def _comes_back_equal(rows: list[Row], told: str) -> bool:
-    """Whether SQLite reads the JSON as we mean it: it ends a text at a NUL, and rounds whole numbers beyond 64 bits."""
-    too_large = [cell for row in rows for cell in row if cell.__class__ is int and not _LEAST <= cell <= _MOST]
-    return not too_large and r"\u0000" not in told
-
-
-def _at_once(statement: UpdateBase, names: Sequence[str]) -> UpdateBase:
+def _at_once(statement: UpdateBase, places: Mapping[str, int]) -> UpdateBase:
     """The same statement for a JSON list of rows, given as the parameter `rows`."""
     given = func.json_each(bindparam("rows")).table_valued("value", name="given")
-    cells = {name: func.json_extract(given.c.value, f"$[{place}]") for place, name in enumerate(names)}
+    cells = {name: func.json_extract(given.c.value, f"$[{place}]") for name, place in places.items()}
     if isinstance(statement, Insert):
-        return statement.from_select(list(names), select(*cells.values()))
+        return statement.from_select(list(cells), select(*cells.values()))
 
     def as_cell(element: Any, **_: Any) -> Any:
         return cells.get(element.key) if isinstance(element, BindParameter) else None

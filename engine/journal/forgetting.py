@@ -6,13 +6,11 @@ times, exclusions by reason, and how many were delivered. Opt-outs stay whole: t
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +37,7 @@ from engine.journal.schema import (
     report,
     source,
 )
+from engine.journal.writer import Writer
 from engine.language import N_, _
 from engine.model import BatchState, Exclusion, OutcomeKind
 from engine.telemetry import mask
@@ -237,8 +236,7 @@ class ForgettingWrites:
     """What the one owner of a journal can forget."""
 
     _commits: Commits
-    _writer: Engine
-    _thread: ThreadPoolExecutor
+    _writer: Writer
 
     async def forget_campaign(self, campaign_id: int, told: Delivery, *, at: datetime) -> None:
         """Remove the numbers and texts of a campaign that is over; `told` is what its reports came to."""
@@ -250,25 +248,24 @@ class ForgettingWrites:
 
     async def overwrite_as_deleted(self) -> None:
         """From now on overwrite what is deleted with zeros."""
-        await self._in_thread(("PRAGMA secure_delete = ON",))
+        await self._writer.call(_execute, ("PRAGMA secure_delete = ON",))
 
     async def rewrite(self) -> None:
         """Write the file anew, so that nothing deleted is left in it or in its log. Needs its size once more on the disk."""
-        await self._in_thread(("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"))
+        await self._writer.call(_execute, ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"))
 
-    async def _in_thread(self, statements: Sequence[str]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._execute, statements)
 
-    def _execute(self, statements: Sequence[str]) -> None:
-        connection: Any = self._writer.raw_connection()
-        try:
-            with closing(connection.cursor()) as cursor:
-                for statement in statements:
-                    cursor.execute(statement).fetchall()
-        except sqlite3.Error as error:
-            raise journal_error(error) from error
-        finally:
-            connection.close()  # back to the pool: it stays the one that writes
+def _execute(engine: Engine, statements: Sequence[str]) -> None:
+    """Outside a transaction, on the connection that writes."""
+    connection: Any = engine.raw_connection()
+    try:
+        with closing(connection.cursor()) as cursor:
+            for statement in statements:
+                cursor.execute(statement).fetchall()
+    except sqlite3.Error as error:
+        raise journal_error(error) from error
+    finally:
+        connection.close()  # back to the pool: it stays the one that writes
 
 
 def copies_beside(journal: Path) -> list[Path]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from engine.errors import JournalBusy, JournalError
 from engine.language import _
 from engine.terms import system_words
+
+_ORPHAN_S = 5.0  # a commit takes milliseconds, on a slow disk a second
+_LOOK_S = 0.005
 
 
 class OwnerLock:
@@ -18,7 +22,7 @@ class OwnerLock:
     def __init__(self, path: Path, *, subject: str) -> None:
         handle = _open_private(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except OSError as error:
             pid = _read_pid(handle)
             os.close(handle)
@@ -32,6 +36,11 @@ class OwnerLock:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle: int | None = handle
+
+    def fileno(self) -> int:
+        """The descriptor that holds the lock. Who has it too holds the lock too, to its own end."""
+        assert self._handle is not None
+        return self._handle
 
     def release(self) -> None:
         """Let go; again is nothing. The file stays: without it two owners could hold two different files of one name."""
@@ -78,6 +87,31 @@ def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
             _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=system_words(error))
         ) from error
     return OwnerLock(folder / f"account-{account_key}.lock", subject=_("this gateway account with another journal"))
+
+
+def _take(handle: int) -> None:
+    """Take the lock. Where its owner was killed, wait for the writer it has left: that ends with what it is at."""
+    end_s = time.monotonic() + _ORPHAN_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = _read_pid(handle)
+            if pid is None or _is_there(pid) or time.monotonic() > end_s:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _open_private(path: Path) -> int:

@@ -6,12 +6,12 @@ damage its write-ahead log when two connections write.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,17 +25,22 @@ from engine.clock import SteadyClock, boot_id
 from engine.errors import JournalError
 from engine.journal import writes
 from engine.journal.faults import journal_error
-from engine.journal.lock import journal_lock
+from engine.journal.lock import OwnerLock, journal_lock
 from engine.journal.migrate import bring_up_to_date, refuse_newer
 from engine.journal.store import Reader, SqlJournal
+from engine.journal.writer import ForkedWriter, ThreadedWriter, Writer, may_fork
 from engine.language import _
 from engine.terms import system_words
 
 BUSY_S = 2.0
 
 
-async def open_journal(path: Path, *, busy_s: float = BUSY_S, clock: SteadyClock | None = None) -> SqlJournal:
+async def open_journal(
+    path: Path, *, busy_s: float = BUSY_S, clock: SteadyClock | None = None, apart: bool = False
+) -> SqlJournal:
     """Own the journal at `path`, creating or migrating it first. What an earlier owner left half done is put in order.
+
+    `apart`: write from a process of its own, where this one may be forked: who opens it must have no threads of somebody else.
 
     A foreign program that writes to the file is waited for up to `busy_s` seconds a statement. `clock` is made to go on where
     the last owner's was.
@@ -46,20 +51,28 @@ async def open_journal(path: Path, *, busy_s: float = BUSY_S, clock: SteadyClock
         lock = journal_lock(path)
         undo.callback(lock.release)
         _make_file(path)
-        writer = _writing_engine(path, busy_s)
-        undo.callback(writer.dispose)
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        undo.callback(thread.shutdown)
+        connect = partial(_writing_engine, path, busy_s)
+        writer: Writer = ThreadedWriter(connect)
+        undo.push_async_callback(writer.close)
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        epoch = await asyncio.get_running_loop().run_in_executor(
-            thread, _put_in_order, writer, path, owner, clock or SteadyClock()
-        )
+        epoch = await writer.call(_put_in_order, (path, owner, clock or SteadyClock()))
+        if apart and may_fork():
+            await writer.close()  # nothing of SQLite's may be open where a process forks
+            writer = await _forked(connect, lock)
         undo.pop_all()
-    return SqlJournal(writer, thread, _reading_engine(path), owner=owner, epoch=epoch, lock=lock)
+    return SqlJournal(writer, _reading_engine(path), owner=owner, epoch=epoch, lock=lock)
 
 
-def _put_in_order(writer: Engine, path: Path, owner: str, clock: SteadyClock) -> int:
+async def _forked(connect: Callable[[], Engine], lock: OwnerLock) -> Writer:
+    try:
+        return await ForkedWriter.fork(connect, keeping=lock.fileno())
+    except OSError:  # no more processes; a thread does it more slowly
+        return ThreadedWriter(connect)
+
+
+def _put_in_order(writer: Engine, opening: tuple[Path, str, SteadyClock]) -> int:
     """Bring the schema up to date and become the owner. Returns the new epoch."""
+    path, owner, clock = opening
     try:
         bring_up_to_date(writer, path)
         with writer.begin() as connection:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -43,6 +42,7 @@ from engine.journal.schema import attempt, batch, campaign, entry, exclusion, me
 from engine.journal.settling import LONGEST_REQUEST, SettlingLooks, SettlingWrites
 from engine.journal.splitting import SplittingWrites
 from engine.journal.tracking import TrackingLooks, TrackingWrites
+from engine.journal.writer import Writer
 from engine.model import (
     Balance,
     BatchState,
@@ -266,8 +266,7 @@ class SqlJournal(
 
     def __init__(
         self,
-        writer: Engine,
-        thread: ThreadPoolExecutor,
+        writer: Writer,
         reader: AsyncEngine,
         *,
         owner: str,
@@ -276,8 +275,8 @@ class SqlJournal(
     ) -> None:
         super().__init__(reader)
         self.owner, self.epoch = owner, epoch
-        self._writer, self._thread, self._lock = writer, thread, lock
-        self._commits = Commits(writer, thread)
+        self._writer, self._lock = writer, lock
+        self._commits = Commits(writer)
 
     async def close(self) -> None:
         """Write what was begun, let go of the connections, then of the lock."""
@@ -285,8 +284,7 @@ class SqlJournal(
             AsyncExitStack() as stack
         ):  # whatever fails, the rest is let go of; an open reader would hang the exit
             stack.callback(self._lock.release)
-            stack.callback(self._writer.dispose)
-            stack.callback(self._thread.shutdown)
+            stack.push_async_callback(self._writer.close)
             stack.push_async_callback(super().close)
             await self._commits.close()
 
@@ -335,7 +333,7 @@ class SqlJournal(
     ) -> list[Claim]:
         """Take the right to up to `limit` planned batches, in their order; none of a size in `avoiding`."""
         order = (campaign_id, limit, self.owner, self.epoch, lease_until_s, tuple(avoiding))
-        return await self._commits.do(writes.claim, order)
+        return writes.claims_of(order, await self._commits.do(writes.claim, order))
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back unsent: the batches are planned again. Claims lost meanwhile are left alone."""
@@ -351,7 +349,9 @@ class SqlJournal(
         scheduled_for: datetime | None = None,
     ) -> Submitted:
         """Make durable what is about to leave, with the time at which the gateway is to send it. Raises ClaimLost when the batch is not this claim's any more."""
-        return await self._commits.do(writes.record_intents, (account, claim, started_at, tuple(omit), scheduled_for))
+        intent = writes.submitted(claim, started_at, omit)
+        await self._commits.do(writes.record_intents, writes.intent_row(account, intent, omit, scheduled_for))
+        return intent
 
     async def cancel_emptied(self, claim: Claim) -> None:
         """End a batch of which every number has opted out. Raises ClaimLost when it is not this claim's any more."""
@@ -368,7 +368,11 @@ class SqlJournal(
         charge: Decimal | None = None,
     ) -> None:
         """Store what the attempt came to, move the batch to `then`, and enter the charge, in one transaction."""
-        await self._commits.do(writes.record_outcomes, (account, submitted, outcome, finished_at, then, charge))
+        try:
+            row = writes.outcome_row(account, submitted, outcome, finished_at=finished_at, then=then, charge=charge)
+        except (ValueError, ArithmeticError) as error:  # points that are no number
+            raise journal_error(error) from error
+        await self._commits.do(writes.record_outcomes, row)
 
     async def record_reading(
         self, account: str, balance: Balance, *, campaign_id: int | None, asked_at: datetime | None = None

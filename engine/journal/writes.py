@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, literal, or_, select, update
@@ -18,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.clock import SteadyClock
 from engine.errors import ClaimLost, JournalError, PlanError
-from engine.journal.bulk import Bulk, Fetch
+from engine.journal.bulk import Bulk, Fetch, Row, Rows
 from engine.journal.conducting import conduct_columns
 from engine.journal.port import Draft, NumberedMessage, PlanTotals, Submitted
 from engine.journal.schema import (
@@ -270,9 +271,36 @@ ClaimOrder = tuple[int, int, str, int, float, tuple[int, ...]]
 _NOT_SENDING = ("planning", CampaignState.CANCELLED.value)
 
 
-def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[list[Claim]]:
-    """Take the right to planned batches in their order."""
+Found = tuple[list[tuple[Any, ...]], dict[int, tuple[str, int, int]]]
+"""Rows of batches, and what they say by the numbers of their messages."""
+
+
+def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[Found]:
+    """Take the right to planned batches in their order. See `claims_of`."""
     return [_claim(connection, order) for order in orders]
+
+
+def claims_of(order: ClaimOrder, found: Found) -> list[Claim]:
+    """What was taken, in order. A claim brings its text along: nobody holds a million of them."""
+    campaign_id, _, name, epoch, lease_until_s, _ = order
+    rows, said = found
+    texts = {seq: Message(*text) for seq, text in said.items()}
+    return [
+        Claim(
+            batch_id=batch_id,
+            campaign_id=campaign_id,
+            seq=seq,
+            message_id=message_seq,
+            message=texts[message_seq],
+            size=size,
+            mobiles=mobiles,
+            attempts=attempts,
+            owner=name,
+            epoch=epoch,
+            lease_until_s=lease_until_s,
+        )
+        for batch_id, seq, message_seq, size, mobiles, attempts in sorted(rows, key=itemgetter(1))
+    ]
 
 
 _PLANNED = Fetch(
@@ -301,30 +329,15 @@ _CLAIM = Bulk(
 )
 
 
-def _claim(connection: Connection, order: ClaimOrder) -> list[Claim]:
+def _claim(connection: Connection, order: ClaimOrder) -> Found:
     campaign_id, limit, name, epoch, lease_until_s, avoiding = order
     rows = _PLANNED.rows(connection, {"campaign": campaign_id, "most": limit, "avoiding": list(avoiding)})
     if not rows:
-        return []
+        return [], {}
     _expect(_CLAIM.execute(connection, [(row[0], name, epoch, lease_until_s) for row in rows]), len(rows), rows[0][1])
-    texts = _texts(connection, campaign_id, {message_seq for _, _, message_seq, *_ in rows})
-    claims = [
-        Claim(
-            batch_id=batch_id,
-            campaign_id=campaign_id,
-            seq=seq,
-            message_id=message_seq,
-            message=texts[message_seq],
-            size=size,
-            mobiles=mobiles,
-            attempts=attempts,
-            owner=name,
-            epoch=epoch,
-            lease_until_s=lease_until_s,
-        )
-        for batch_id, seq, message_seq, size, mobiles, attempts in rows
-    ]
-    return sorted(claims, key=lambda claim: claim.seq)
+    seqs = {message_seq for _, _, message_seq, *_ in rows}
+    texts = _SAID.rows(connection, {"campaign": campaign_id, "seqs": sorted(seqs)})
+    return rows, {seq: (content, units, segments) for seq, content, units, segments in texts}
 
 
 _SAID = Fetch(
@@ -332,12 +345,6 @@ _SAID = Fetch(
         message.c.campaign_id == bindparam("campaign"), message.c.seq.in_(bindparam("seqs", expanding=True))
     )
 )
-
-
-def _texts(connection: Connection, campaign_id: int, seqs: set[int]) -> dict[int, Message]:
-    """What batches say, by the numbers of their messages. A claim brings its text along: nobody holds a million of them."""
-    rows = _SAID.rows(connection, {"campaign": campaign_id, "seqs": sorted(seqs)})
-    return {seq: Message(content, units, segments) for seq, content, units, segments in rows}
 
 
 _FREE = {"owner": None, "epoch": None, "lease_until_s": None}
@@ -362,7 +369,34 @@ def release(connection: Connection, releases: Sequence[Sequence[Claim]]) -> list
     return [None] * len(releases)
 
 
-Intent = tuple[str, Claim, datetime, tuple[str, ...], datetime | None]
+def submitted(claim: Claim, started_at: datetime, omit: Sequence[str]) -> Submitted:
+    """What a claim is once its intent is durable."""
+    mobiles, size = claim.mobiles, claim.size
+    if omit:
+        kept = [mobile for mobile in mobiles.split(",") if mobile not in set(omit)]
+        mobiles, size = ",".join(kept), len(kept)
+    return Submitted(number=claim.attempts + 1, claim=claim, mobiles=mobiles, size=size, started_at=started_at)
+
+
+def intent_row(account: str, intent: Submitted, omit: Sequence[str], scheduled_for: datetime | None) -> Row:
+    """All that the statements of an intent take, in the places they name."""
+    taken = intent.claim
+    return (
+        taken.batch_id,
+        taken.owner,
+        taken.epoch,
+        taken.attempts,
+        taken.size - intent.size,
+        intent.number,
+        account,
+        taken.campaign_id,
+        intent.size,
+        ",".join(omit),
+        microseconds(intent.started_at),
+        None if scheduled_for is None else microseconds(scheduled_for),
+        taken.seq,
+    )
+
 
 _SUBMITTING = Bulk(
     update(batch)
@@ -374,58 +408,35 @@ _SUBMITTING = Bulk(
         batch.c.attempts == bindparam("b_attempts"),
     )
     .values(state=BatchState.SUBMITTING.value, attempts=batch.c.attempts + 1, omitted=bindparam("b_omitted")),
-    ("b_id", "b_owner", "b_epoch", "b_attempts", "b_omitted"),
+    {"b_id": 0, "b_owner": 1, "b_epoch": 2, "b_attempts": 3, "b_omitted": 4},
     hot=True,
 )
 _ADD_ATTEMPT = Bulk(
     insert(attempt),
-    ("batch_id", "number", "account", "campaign_id", "epoch", "size", "omitted", "started_at", "scheduled_for"),
+    {
+        "batch_id": 0,
+        "epoch": 2,
+        "number": 5,
+        "account": 6,
+        "campaign_id": 7,
+        "size": 8,
+        "omitted": 9,
+        "started_at": 10,
+        "scheduled_for": 11,
+    },
     hot=True,
 )
 
 
-def record_intents(connection: Connection, intents: Sequence[Intent]) -> list[Submitted]:
-    """Move batches to `submitting` and store the attempts. Raises ClaimLost when one is not its claim's any more."""
-    submitted = [_submitted(intent) for intent in intents]
-    moved = _SUBMITTING.execute(
-        connection,
-        [(c.batch_id, c.owner, c.epoch, c.attempts, c.size - s.size) for s in submitted for c in (s.claim,)],
-    )
-    _expect(moved, len(intents), intents[0][1].seq)
-    _ADD_ATTEMPT.execute(
-        connection, [_new_attempt_row(intent, s) for intent, s in zip(intents, submitted, strict=True)]
-    )
-    return submitted
+def record_intents(connection: Connection, intents: Sequence[Row]) -> list[None]:
+    """Move batches to `submitting` and store the attempts, of `intent_row`s.
 
-
-def _new_attempt_row(intent: Intent, submitted: Submitted) -> tuple[Any, ...]:
-    account, taken, started_at, omitted, scheduled_for = intent
-    return (
-        taken.batch_id,
-        submitted.number,
-        account,
-        taken.campaign_id,
-        taken.epoch,
-        submitted.size,
-        ",".join(omitted),
-        microseconds(started_at),
-        None if scheduled_for is None else microseconds(scheduled_for),
-    )
-
-
-def _submitted(intent: Intent) -> Submitted:
-    _, taken, started_at, omitted, _ = intent
-    mobiles, size = taken.mobiles, taken.size
-    if omitted:
-        kept = [mobile for mobile in mobiles.split(",") if mobile not in set(omitted)]
-        mobiles, size = ",".join(kept), len(kept)
-    return Submitted(
-        number=taken.attempts + 1,
-        claim=taken,
-        mobiles=mobiles,
-        size=size,
-        started_at=started_at,
-    )
+    Raises ClaimLost when one is not its claim's any more.
+    """
+    rows = Rows(intents)
+    _expect(_SUBMITTING.execute(connection, rows), len(rows), rows[0][-1])
+    _ADD_ATTEMPT.execute(connection, rows)
+    return [None] * len(rows)
 
 
 _EMPTIED = (
@@ -448,7 +459,45 @@ def cancel_emptied(connection: Connection, claims: Sequence[Claim]) -> list[None
     return [None] * len(claims)
 
 
-Finished = tuple[str, Submitted, Outcome, datetime, BatchState, Decimal | None]
+def outcome_row(
+    account: str,
+    intent: Submitted,
+    outcome: Outcome,
+    *,
+    finished_at: datetime,
+    then: BatchState,
+    charge: Decimal | None,
+) -> Row:
+    """All that the statements of an outcome take, in the places they name."""
+    taken = intent.claim
+    plain = outcome.kind is OutcomeKind.ACCEPTED
+    held = then in _HELD
+    told = then in (BatchState.REFUSED, BatchState.IN_DOUBT)
+    return (
+        taken.batch_id,
+        intent.number,
+        microseconds(finished_at),
+        outcome.kind.value,
+        outcome.reason or None,
+        None if outcome.refusal is None else outcome.refusal.value,
+        outcome.task_id,
+        outcome.success_counts,
+        outcome.http_status,
+        None if plain else outcome.raw or None,
+        int(outcome.may_land_late),
+        then.value,
+        outcome.reason if told else None,
+        taken.owner if held else None,
+        taken.epoch if held else None,
+        taken.lease_until_s if held else None,
+        account,
+        "charge",
+        taken.campaign_id,
+        None if charge is None else ten_thousandths(charge),
+        None if outcome.remaining is None else ten_thousandths(outcome.remaining),
+        taken.seq,
+    )
+
 
 _FINISH_ATTEMPT = Bulk(
     update(attempt)
@@ -468,19 +517,19 @@ _FINISH_ATTEMPT = Bulk(
         raw=bindparam("raw"),
         may_land_late=bindparam("may_land_late"),
     ),
-    (
-        "a_batch",
-        "a_number",
-        "finished_at",
-        "outcome",
-        "reason",
-        "refusal",
-        "task_id",
-        "success_counts",
-        "http_status",
-        "raw",
-        "may_land_late",
-    ),
+    {
+        "a_batch": 0,
+        "a_number": 1,
+        "finished_at": 2,
+        "outcome": 3,
+        "reason": 4,
+        "refusal": 5,
+        "task_id": 6,
+        "success_counts": 7,
+        "http_status": 8,
+        "raw": 9,
+        "may_land_late": 10,
+    },
     hot=True,
 )
 
@@ -499,73 +548,35 @@ _MOVE_BATCH = Bulk(
         epoch=bindparam("b_epoch"),
         lease_until_s=bindparam("b_lease"),
     ),
-    ("b_id", "b_attempts", "b_state", "b_reason", "b_owner", "b_epoch", "b_lease"),
+    {"b_id": 0, "b_attempts": 1, "b_state": 11, "b_reason": 12, "b_owner": 13, "b_epoch": 14, "b_lease": 15},
     hot=True,
 )
+_POINTS = 19
 _ADD_CHARGE = Bulk(
     insert(entry),
-    ("account", "at", "kind", "campaign_id", "batch_id", "attempt_number", "points", "remaining"),
+    {
+        "batch_id": 0,
+        "attempt_number": 1,
+        "at": 2,
+        "account": 16,
+        "kind": 17,
+        "campaign_id": 18,
+        "points": _POINTS,
+        "remaining": 20,
+    },
     hot=True,
 )
 
 
-def record_outcomes(connection: Connection, finished: Sequence[Finished]) -> list[None]:
-    """Store what attempts came to, move their batches and enter the charges."""
-    seq = finished[0][1].claim.seq
-    _expect(_FINISH_ATTEMPT.execute(connection, [_attempt_row(f) for f in finished]), len(finished), seq)
-    _expect(_MOVE_BATCH.execute(connection, [_batch_row(f) for f in finished]), len(finished), seq)
-    if charges := [_charge_row(f) for f in finished if f[5] is not None]:
-        _ADD_CHARGE.execute(connection, charges)
-    return [None] * len(finished)
-
-
-def _attempt_row(finished: Finished) -> tuple[Any, ...]:
-    _, submitted, outcome, at, _, _ = finished
-    plain = outcome.kind is OutcomeKind.ACCEPTED
-    return (
-        submitted.claim.batch_id,
-        submitted.number,
-        microseconds(at),
-        outcome.kind.value,
-        outcome.reason or None,
-        None if outcome.refusal is None else outcome.refusal.value,
-        outcome.task_id,
-        outcome.success_counts,
-        outcome.http_status,
-        None if plain else outcome.raw or None,
-        int(outcome.may_land_late),
-    )
-
-
-def _batch_row(finished: Finished) -> tuple[Any, ...]:
-    _, submitted, outcome, _, then, _ = finished
-    taken = submitted.claim
-    held = then in _HELD
-    told = then in (BatchState.REFUSED, BatchState.IN_DOUBT)
-    return (
-        taken.batch_id,
-        submitted.number,
-        then.value,
-        outcome.reason if told else None,
-        taken.owner if held else None,
-        taken.epoch if held else None,
-        taken.lease_until_s if held else None,
-    )
-
-
-def _charge_row(finished: Finished) -> tuple[Any, ...]:
-    account, submitted, outcome, at, _, points = finished
-    assert points is not None
-    return (
-        account,
-        microseconds(at),
-        "charge",
-        submitted.claim.campaign_id,
-        submitted.claim.batch_id,
-        submitted.number,
-        ten_thousandths(points),
-        None if outcome.remaining is None else ten_thousandths(outcome.remaining),
-    )
+def record_outcomes(connection: Connection, finished: Sequence[Row]) -> list[None]:
+    """Store what attempts came to, move their batches and enter the charges, of `outcome_row`s."""
+    rows = Rows(finished)
+    _expect(_FINISH_ATTEMPT.execute(connection, rows), len(rows), rows[0][-1])
+    _expect(_MOVE_BATCH.execute(connection, rows), len(rows), rows[0][-1])
+    charged = [row for row in rows if row[_POINTS] is not None]
+    if charged:
+        _ADD_CHARGE.execute(connection, rows if len(charged) == len(rows) else charged)
+    return [None] * len(rows)
 
 
 def record_readings(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.journal.store import SqlJournal
-from tests.journal.stores import Place, SqlitePlace
+from tests.journal.stores import ApartPlace, Place, SqlitePlace
 
-STORES = [pytest.param(SqlitePlace, id="sqlite")]
+STORES = [pytest.param(SqlitePlace, id="sqlite"), pytest.param(ApartPlace, id="apart")]
 
 
 @pytest.fixture(params=STORES)

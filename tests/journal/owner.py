@@ -1,4 +1,4 @@
-"""An owner in a process of its own, to be killed: `python -m tests.journal.owner JOURNAL`.
+"""An owner in a process of its own, to be killed: `python -m tests.journal.owner JOURNAL [apart]`.
 
 It plans a campaign and moves its batches on, one by one, and prints a line as soon as a verb has returned. It never ends.
 """
@@ -13,8 +13,8 @@ from engine.journal.opening import open_journal
 from tests.journal.stores import accepted, claimed, intended, planned
 
 
-async def main(path: Path) -> None:
-    journal = await open_journal(path)
+async def main(path: Path, *, apart: bool) -> None:
+    journal = await open_journal(path, apart=apart)
     campaign_id = await planned(journal, *[1] * 2_000)
     claims = await claimed(journal, campaign_id, 2_000)
     print("owner", flush=True)
@@ -28,4 +28,4 @@ async def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), apart="apart" in sys.argv[2:]))

@@ -10,9 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import pytest
+from sqlalchemy import Engine
+
 from engine.journal.opening import open_journal, read_journal
 from engine.journal.port import Draft, PlanTotals, SourceRecord, Submitted
 from engine.journal.store import Reader, SqlJournal
+from engine.journal.writer import ThreadedWriter
 from engine.model import (
     Balance,
     BatchState,
@@ -58,7 +62,9 @@ class Place(Protocol):
 
 
 class SqlitePlace:
-    """A file in a temporary folder."""
+    """A file in a temporary folder, written by a thread of this process."""
+
+    apart = False
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "xinshi.db"
@@ -71,7 +77,7 @@ class SqlitePlace:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[SqlJournal]:
-        journal = await open_journal(self.path)
+        journal = await open_journal(self.path, apart=self.apart)
         try:
             yield journal
         finally:
@@ -94,6 +100,22 @@ class SqlitePlace:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as raw:
             raw.execute("PRAGMA foreign_keys = ON")
             raw.execute(statement)
+
+
+class ApartPlace(SqlitePlace):
+    """The same, written by a process of its own, as a command that sends does."""
+
+    apart = True
+
+
+in_this_process = pytest.mark.parametrize("place", [pytest.param(SqlitePlace, id="sqlite")], indirect=True)
+"""For what can only be seen of a writer in a thread."""
+
+
+def engine_of(journal: SqlJournal) -> Engine:
+    """What writes, where that is in this process."""
+    assert isinstance(journal._writer, ThreadedWriter)
+    return journal._writer._engine
 
 
 def draft(name: str = "spring", *, order_key: str = "order", messages: Sequence[Message] = (TEXT,)) -> Draft:

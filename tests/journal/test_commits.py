@@ -18,7 +18,22 @@ from engine.errors import ClaimLost, JournalError
 from engine.journal.opening import _writing_engine
 from engine.journal.store import SqlJournal
 from engine.model import BatchState
-from tests.journal.stores import ACCOUNT, Place, accepted, claimed, ended, intended, planned, reading, states, taken
+from tests.journal.stores import (
+    ACCOUNT,
+    Place,
+    accepted,
+    claimed,
+    ended,
+    engine_of,
+    in_this_process,
+    intended,
+    planned,
+    reading,
+    states,
+    taken,
+)
+
+pytestmark = in_this_process
 
 
 @contextmanager
@@ -34,12 +49,12 @@ def counted(journal: SqlJournal) -> Iterator[dict[str, int]]:
 
     listeners = {name: note(name) for name in ends}
     for name, listener in listeners.items():
-        event.listen(journal._writer, name, listener)
+        event.listen(engine_of(journal), name, listener)
     try:
         yield ends
     finally:
         for name, listener in listeners.items():
-            event.remove(journal._writer, name, listener)
+            event.remove(engine_of(journal), name, listener)
 
 
 class Held:
@@ -196,7 +211,7 @@ async def test_nobody_waits_for_a_writer_that_is_gone(journal: SqlJournal) -> No
     await held.__aenter__()
     late = asyncio.create_task(claimed(journal, campaign_id, 1))
     await begun(late)
-    journal._commits._writer.cancel()
+    journal._commits._writing.cancel()
     async with asyncio.timeout(5):
         with pytest.raises(JournalError, match="closed"):
             await late

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from engine.errors import JournalBusy, JournalError, SchemaMismatch
@@ -134,7 +134,7 @@ def test_looking_whether_a_journal_is_held_does_not_hold_it(tmp_path: Path) -> N
 
 
 async def test_what_was_said_to_be_done_is_on_the_disk_after_kill_nine(place: SqlitePlace) -> None:
-    with process("-m", "tests.journal.owner", place.path) as child:
+    with process("-m", "tests.journal.owner", place.path, *(["apart"] if place.apart else [])) as child:
         lines = []
         while not lines or lines[-1] != "accepted 151":
             lines.append(said(child))
@@ -320,18 +320,18 @@ async def test_a_full_disk_is_said_in_words_and_nothing_is_half_written(place: P
     assert len(await claimed(journal, 1)) == 1
 
 
-def forbid_writes(journal: SqlJournal, forbidden: bool) -> None:
-    connection = journal._writer.raw_connection()
+def forbid_writes(writer: Engine, forbidden: bool) -> None:
+    connection = writer.raw_connection()
     connection.cursor().execute(f"PRAGMA query_only = {int(forbidden)}")
     connection.close()
 
 
 async def test_a_journal_that_became_read_only_is_said_in_words(place: Place, journal: SqlJournal) -> None:
     campaign_id = await planned(journal, 1)
-    forbid_writes(journal, True)
+    await journal._writer.call(forbid_writes, True)
     with pytest.raises(JournalError, match="read-only"):
         await claimed(journal, campaign_id)
-    forbid_writes(journal, False)
+    await journal._writer.call(forbid_writes, False)
     assert len(await claimed(journal, campaign_id)) == 1
 
 

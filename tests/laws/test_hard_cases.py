@@ -71,6 +71,10 @@ def all_is_well(house: House, end: Ended, *, people: int = ROWS) -> None:
 # ── the process stops ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
@@ -173,7 +177,8 @@ async def test_a_disk_that_fills_up_while_sending_ends_the_run_with_words_and_th
         process = await house.begin_sending()
         await sim.wait_for_requests(after)
         log = house.journal.with_name(house.journal.name + "-wal")
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, resource.RLIM_INFINITY))
+        for pid in (process.pid, *children_of(process.pid)):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, resource.RLIM_INFINITY))
         end = await ended(process)
         assert (end.code, "disk" in end.errors) == (75, True), end
         assert "Traceback" not in end.errors

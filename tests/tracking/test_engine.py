@@ -20,6 +20,7 @@ from engine.orders import plans
 from engine.orders.pipeline import Pipeline
 from engine.runs import beside, looking
 from engine.simulator import Fault
+from tests.journal.stores import engine_of
 from tests.tracking.house import House, people, stops
 
 
@@ -61,14 +62,14 @@ async def test_a_report_that_comes_before_its_answer_is_stored_is_joined_later(h
     async with house.engine() as engine:
         record = await house.planned(engine, numbers)
         await engine.run(record, live=Live(), stop=stops())
-        with engine.journal._writer.begin() as connection:  # as if its answer were still on its way into the journal
+        with engine_of(engine.journal).begin() as connection:  # as if its answer were still on its way into the journal
             connection.exec_driver_sql("UPDATE attempt SET outcome = NULL, finished_at = NULL, reason = NULL")
             connection.exec_driver_sql("UPDATE batch SET state = 'submitting', owner = 'we', epoch = 1")
         await engine.track(stops(), once=True)
         orphans = await engine.journal.orphans(engine.account_key)
         assert {orphan.mobile for orphan in orphans} == set(numbers)
         assert (await summary(house)).delivery == Delivery()
-        with engine.journal._writer.begin() as connection:  # what the answer would have stored
+        with engine_of(engine.journal).begin() as connection:  # what the answer would have stored
             connection.exec_driver_sql("UPDATE batch SET state = 'accepted', owner = NULL")
             connection.exec_driver_sql(
                 "UPDATE attempt SET outcome = 'accepted', task_id = ?, finished_at = started_at", (orphans[0].task_id,)
@@ -188,7 +189,7 @@ async def test_a_removed_opt_out_comes_back_only_with_a_new_wish(house: House) -
     assert await beside.opt_in(settings, "default", [mobile]) == 1
     assert await looking.opted_out(settings, "default") == []
     async with house.engine() as engine:
-        with engine.journal._writer.begin() as connection:  # the same answer, read once more
+        with engine_of(engine.journal).begin() as connection:  # the same answer, read once more
             connection.exec_driver_sql("UPDATE poll SET applied_at = NULL, records = NULL WHERE body = ?", (body,))
         await engine.track(stops(), replay=True)
         assert await engine.journal.opt_outs(engine.account_key) == []

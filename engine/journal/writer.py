@@ -1,0 +1,212 @@
+"""Where a journal's one writing connection lives: in a thread of this process, or in a process of its own.
+
+The interpreter runs one thread at a time, so a busy sender and a writing thread hold each other up: together they took
+as long as both one after the other. A sender forks its writer in place of that; two cores then do the work of two.
+
+Frames on the socket between them: four bytes of length, then a pickle; both ends are this program. An empty frame says
+that nothing follows, and the writer closes the journal. A socket that ends without one says that the sender is gone: the
+writer ends where it stands, as if it had been killed too. It holds the owner's lock until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from sqlalchemy import Engine
+
+from engine import crashing
+from engine.errors import EngineError, JournalError
+from engine.journal.faults import journal_error
+from engine.language import _
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Work = Callable[[Engine, Item], Result]
+"""Something to be done with the engine that writes. A function of a module: it may have to be named to another process."""
+
+_HEAD = struct.Struct(">I")
+
+
+class Writer(Protocol):
+    """Does one piece of work after the other, each on the disk when its call returns."""
+
+    async def call(self, work: Work[Item, Result], item: Item) -> Result:
+        """Do it and return what came of it, or raise that. A cancellation does not stop what has begun."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection. A later call is refused."""
+        ...
+
+
+class ThreadedWriter:
+    """In a thread of this process."""
+
+    def __init__(self, connect: Callable[[], Engine]) -> None:
+        self._engine = connect()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+
+    async def call(self, work: Work[Item, Result], item: Item) -> Result:
+        """See `Writer`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._engine, item)
+
+    async def close(self) -> None:
+        """See `Writer`."""
+        self._thread.shutdown()
+        self._engine.dispose()
+
+
+class ForkedWriter:
+    """In a process of its own, which also ends when this one does."""
+
+    def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._pid: int | None = pid
+        self._reader, self._writer = reader, writer
+        self._one = asyncio.Lock()
+        self._ended = False
+
+    @classmethod
+    async def fork(cls, connect: Callable[[], Engine], *, keeping: int) -> ForkedWriter:
+        """Begin one, where `may_fork`. `keeping`: the descriptor of the owner's lock, which the other process holds too."""
+        ours, theirs = socket.socketpair()
+        with _no_signals():  # one that came to the child too early would be told to our event loop
+            pid = os.fork()
+            if pid == 0:
+                _serve(theirs, connect, keeping)
+        theirs.close()
+        return cls(pid, *await asyncio.open_unix_connection(sock=ours))
+
+    async def call(self, work: Work[Item, Result], item: Item) -> Result:
+        """See `Writer`. Raises JournalError when the other process is gone; whether that was written nobody knows."""
+        async with self._one:
+            if self._ended:
+                raise _gone()
+            ended, self._ended = self._ended, True  # until the answer is here: after a cancellation nobody reads it
+            try:
+                done, told = await self._ask(pickle.dumps((work, item), pickle.HIGHEST_PROTOCOL))
+            except (asyncio.IncompleteReadError, OSError):
+                raise _gone() from None
+            self._ended = ended
+        if not done:
+            raise told
+        result: Result = told
+        return result
+
+    async def _ask(self, said: bytes) -> tuple[bool, Any]:
+        self._writer.write(_HEAD.pack(len(said)) + said)
+        await self._writer.drain()
+        (size,) = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
+        done, told = pickle.loads(await self._reader.readexactly(size))  # noqa: S301  the other process is this program
+        return done, told
+
+    async def close(self) -> None:
+        """See `Writer`. Returns when the other process has ended."""
+        async with self._one:
+            with suppress(OSError):
+                if not self._ended:
+                    self._writer.write(_HEAD.pack(0))
+                    await self._writer.drain()
+                    await self._reader.read()  # to its end, which is the process's
+            self._ended = True
+            self._writer.close()
+            pid, self._pid = self._pid, None
+            if pid is not None:
+                await asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
+
+
+def may_fork() -> bool:
+    """Whether this process may be forked: nothing but its own threads may hold a lock that the child would wait for."""
+    return sys.platform == "linux" and threading.main_thread() is threading.current_thread()
+
+
+def _gone() -> JournalError:
+    return JournalError(
+        _("the process that writes the journal has ended; what it was given last is in doubt, so run the command again")
+    )
+
+
+# -- the other process -------------------------------------------------------------------------------------------------
+
+
+def _serve(talk: socket.socket, connect: Callable[[], Engine], keeping: int) -> NoReturn:
+    """Be the writer, to the end of this process. Nothing of the sender's runs here any more, its clean-up included."""
+    try:
+        gc.freeze()  # what was loaded is no rubbish, and looking at it would copy it
+        signal.set_wakeup_fd(-1)
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # they come to the whole group; the sender decides
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _let_go_of_all_but({keeping, talk.fileno()})
+        crashing.together_with(os.getppid())
+        engine = connect()
+        while said := _read(talk):
+            work, item = pickle.loads(said)  # noqa: S301  the other process is this program
+            _write(talk, pickle.dumps(_done(work, engine, item), pickle.HIGHEST_PROTOCOL))
+        engine.dispose()
+    except (EOFError, OSError):  # the sender is gone
+        os._exit(1)
+    finally:
+        os._exit(0)
+
+
+def _done(work: Work[Any, Any], engine: Engine, item: object) -> tuple[bool, Any]:
+    try:
+        return True, work(engine, item)
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told to whoever asked for the work
+        return False, error if isinstance(error, EngineError) else journal_error(error)
+
+
+def _let_go_of_all_but(kept: set[int]) -> None:
+    """A connection or a pipe that this process held too would not end where the sender ends it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    for number in map(int, os.listdir("/proc/self/fd")):
+        if number > 2 and number not in kept:
+            with suppress(OSError):
+                os.close(number)
+
+
+def _read(talk: socket.socket) -> bytes:
+    (size,) = _HEAD.unpack(_exactly(talk, _HEAD.size))
+    return _exactly(talk, size)
+
+
+def _exactly(talk: socket.socket, size: int) -> bytes:
+    told = bytearray(size)
+    view, got = memoryview(told), 0
+    while got < size:
+        more = talk.recv_into(view[got:])
+        if not more:
+            raise EOFError
+        got += more
+    return bytes(told)
+
+
+def _write(talk: socket.socket, told: bytes) -> None:
+    talk.sendall(_HEAD.pack(len(told)) + told)
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
