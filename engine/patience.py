@@ -101,6 +101,7 @@ class Sending:
     stop: Stop
     allow_partial: bool = False
     reserved: Decimal = ZERO  # points that are for other campaigns
+    whom: Callable[[], bytes] | None = None  # for whom all of it was planned, where that is known still
 
     async def run(self, record: CampaignRecord, *, limit: int | None = None, waits: bool = True) -> CampaignSummary:
         """`Engine.run`, again and again while `waits`. Raises JournalError."""
@@ -114,6 +115,7 @@ class Sending:
                 limit=limit,
                 reserved=self.reserved,
                 mends=MENDS if waits else (),
+                whom=self.whom,
             )
             if not waits or not _is_mended_by_time(summary) or self.stop.gently.is_set():
                 return summary

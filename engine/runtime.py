@@ -6,7 +6,7 @@ with Engine.open(settings): plan -> publish -> run          preview: plan withou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 
@@ -249,11 +249,12 @@ class Engine:
         limit: int | None = None,
         reserved: Decimal = ZERO,
         mends: Collection[PauseReason] = (),
+        whom: Callable[[], bytes] | None = None,
     ) -> CampaignSummary:
         """Send what is planned of a campaign, until nothing is left, a reason to pause, or a stop. Raises JournalError.
 
         Outside its hours it waits. `reserved`: points that are for other campaigns. `mends`: reasons to pause that the caller
-        waits out, which is said to whoever is told.
+        waits out, which is said to whoever is told. `whom`: as `remember` takes it.
         """
         refuse_paused(record)
         self._refuse_foreign(record)
@@ -266,7 +267,7 @@ class Engine:
         summary = await self._outfit.summary(record.name)
         self.herald.over(summary, mends=mends)
         if summary.state is CampaignState.FINISHED:
-            await finish(remember(self.journal, record.campaign_id))
+            await finish(remember(self.journal, record.campaign_id, whom=whom))
         return summary
 
     async def settle(self, record: CampaignRecord, *, live: Live, stop: Stop) -> CampaignSummary:

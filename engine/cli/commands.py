@@ -193,11 +193,18 @@ def send(
                 out.tell(common, _("Nothing was sent; no campaign was made.\n"))
                 return 128 + caught[0] if caught else REFUSED_BEFORE
             reserved = ZERO if made is None or wanted.ignore_reserve else made.reserved_points
+            if made is not None and made.added_to is None:
+                reading.ask_whom()
             if settings.results.keep_lists != "none":
                 reading.keep(kept_folder(settings.journal_path), files=settings.results.keep_lists == "all")
             with showing(live, _is_lively(common)):
                 sending = Sending(
-                    engine=engine, live=live, stop=stop, allow_partial=wanted.allow_partial, reserved=reserved
+                    engine=engine,
+                    live=live,
+                    stop=stop,
+                    allow_partial=wanted.allow_partial,
+                    reserved=reserved,
+                    whom=reading.whom,
                 )
                 summary = await sending.run(record, limit=wanted.limit, waits=wanted.waits)
             if problem := await asyncio.to_thread(reading.kept):

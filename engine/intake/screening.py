@@ -92,21 +92,32 @@ class Screen:
         self._lately = lately
         if lately is not None and lately.enough:
             self._out.append((lately.enough, _TOO_OFTEN))
-        self._sifted = BitMap64()  # those who were left out; only kept where somebody counts
+        self._sifted = BitMap64()  # those who were left out
 
     def counted(self, seen: Seen, held: bytes = b"") -> dict[int, int]:
         """How many of those let through were reached lately; see `Lately`. `seen`: all that came by, and `held` before."""
         if self._lately is None:
             return {}
-        return self._lately.counted(seen.numbers - self._sifted - _unpacked(held))
+        return self._lately.counted(self._let_through(seen, held))
+
+    def whom(self, seen: Seen, held: bytes = b"", *, recipients: int) -> bytes:
+        """Those let through, packed; b"" where they are not as many as the `recipients`, so that some are none."""
+        through = self._let_through(seen, held)
+        return bytes(through.serialize()) if len(through) == recipients else b""
+
+    def _let_through(self, seen: Seen, held: bytes) -> BitMap64:
+        """Not to be changed."""
+        numbers = seen.numbers
+        for gone in filter(None, (self._sifted, _unpacked(held))):
+            numbers = numbers - gone
+        return numbers
 
     def sift(self, chunk: Chunk) -> Chunk:
         """The chunk with the numbers that are screened out among the excluded. Who opted out counts as that."""
         reasons = dict(self._reasons(chunk.mobiles))
         if not reasons:
             return chunk
-        if self._lately is not None:
-            self._sifted.update(int(chunk.mobiles[at]) for at in reasons)
+        self._sifted.update(int(chunk.mobiles[at]) for at in reasons)
         excluded = [
             Excluded(line=chunk.lines[at], raw=chunk.mobiles[at], reason=reason, detail=detail)
             for at, (reason, detail) in sorted(reasons.items())

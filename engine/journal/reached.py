@@ -115,6 +115,24 @@ class ReachedLooks(ABC):
         async with self._look() as connection:
             return [(row.hour, row.numbers) for row in await connection.execute(query.order_by(reached.c.hour))]
 
+    async def only_hour(self, campaign_id: int) -> int | None:
+        """The hour within which attempts carried every recipient of a campaign, each once; None: not all, or not within one."""
+        hour = (type_coerce(_REACHED_AT, BigInteger) // literal_column(str(HOUR_US))).label("hour")
+        batches = func.count(attempt.c.batch_id.distinct()) == func.count()
+        everybody = (
+            func.sum(attempt.c.size)
+            == select(campaign.c.recipients).where(campaign.c.id == campaign_id).scalar_subquery()
+        )
+        query = (
+            select(hour)
+            .where(attempt.c.campaign_id == campaign_id, _MAY_HAVE_REACHED)
+            .group_by(hour)
+            .having(batches & everybody)
+        )
+        async with self._look() as connection:
+            found: int | None = (await connection.execute(query)).scalar()
+            return found
+
     async def carried(self, campaign_id: int) -> AsyncIterator[tuple[int, str, str]]:
         """Whom the attempts of a campaign carried: the hour, comma-joined numbers, and those of them that were omitted."""
         hour = (type_coerce(_REACHED_AT, BigInteger) // literal_column(str(HOUR_US))).label("hour")

@@ -13,7 +13,9 @@ both ends are this program.
              ── Forbidden ►     go on; or throw that away, and read again without what is forbidden
              ◄── Part … ───
              ◄── PlanTally ─
-             ── Keep ─────►     keep compressed copies of the lists, while the parent sends
+             ── Whom ─────►     say who is in the batches
+             ◄── a packed set ───
+             ── Keep ─────►     keep compressed copies of the lists, while the parent sends; then end
              ◄── what is wrong with that, or "" ───
 """
 
@@ -42,6 +44,7 @@ from engine.language import _
 from engine.model import Chunk, Excluded, Message, PlannedBatch
 
 if TYPE_CHECKING:  # the parent loads neither stage
+    from concurrent.futures import Future, ThreadPoolExecutor
     from decimal import Decimal
 
     from engine.intake import ListFile, ReachedSet, ScreeningList, Seen, Skipped
@@ -119,6 +122,11 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Whom:
+    """The question which numbers the batches hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """A stretch of the plan, in order. `rows` counts from the beginning; `messages` come before the batches that carry them."""
 
@@ -151,7 +159,9 @@ class Pipeline:
         self._listing: Listing | None = None
         self._survey: Survey | None = None
         self._tally: PlanTally | None = None
-        self._keeps = False
+        self._answers: ThreadPoolExecutor | None = None  # takes what comes while the parent sends
+        self._copies: Future[Any] | None = None
+        self._whom: Future[Any] | None = None
         with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
             self._child = subprocess.Popen(
                 # -P: a csv.py in the working directory is not what we mean by csv.
@@ -181,6 +191,8 @@ class Pipeline:
             self.kept()  # of what came on standard input there may be no other copy
         finally:
             self.end()
+            if self._answers is not None:
+                self._answers.shutdown()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):  # what could not be written is still in its buffer
@@ -248,18 +260,35 @@ class Pipeline:
     def keep(self, folder: Path, *, files: bool) -> None:
         """Have copies of the lists kept, beside what follows; `files`: also of those that are not from standard input."""
         self.listing()
-        self._send(Keep(folder=folder, files=files))
-        self._keeps = True
+        self._copies = self._asked(Keep(folder=folder, files=files))
 
     def kept(self) -> str:
         """Wait until the copies are there. Returns what is wrong with them, "" where nothing is or none were asked for."""
-        if not self._keeps:
-            return ""
-        self._keeps = False
         try:
-            return str(self._receive())
+            return "" if self._copies is None else str(self._copies.result())
         except EngineError as error:
             return str(error)
+
+    def ask_whom(self) -> None:
+        """Once the `tally` is there, and before `keep`: have `whom` told, beside what follows."""
+        with suppress(IntakeError):
+            self._whom = self._asked(Whom())
+
+    def whom(self) -> bytes:
+        """The numbers of all batches as a packed set; b"" where nobody asked, or they are not known."""
+        try:
+            return b"" if self._whom is None else bytes(self._whom.result())
+        except EngineError:
+            return b""
+
+    def _asked(self, question: Whom | Keep) -> Future[Any]:
+        """What the child will answer. It is taken as soon as it comes, so that the child need not wait to end."""
+        if self._answers is None:
+            from concurrent.futures import ThreadPoolExecutor  # loaded by then; the child does without
+
+            self._answers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
+        self._send(question)
+        return self._answers.submit(self._receive)
 
     def _send(self, value: object) -> None:
         assert self._child.stdin is not None
@@ -380,8 +409,10 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
     else:
         ahead.end()
         cutter.read_and_cut(source, target)
-    del ahead, seen  # what comes next comes once the campaign is visible, and waiting for it needs no memory
-    _write(target, _kept(cutter.taken, _read(source)))
+    del ahead, seen  # what comes next comes once the campaign is visible, and waiting for it needs little memory
+    while isinstance(asked := _read(source), Whom):
+        _write(target, cutter.whom)
+    _write(target, _kept(cutter.taken, asked))
 
 
 class _ForbiddenError(Exception):
@@ -398,6 +429,7 @@ class _Cutter:
         self._order, self._excluded, self._only = cut, excluded, only
         self.taken = [each for at, each in enumerate(list_files) if at not in cut.left_aside]
         self._columns = [each for at, each in enumerate(cut.columns) if at not in cut.left_aside]
+        self.whom = b""  # the numbers of all batches as a packed set, where somebody may ask for them
 
     def read_and_cut(self, source: IO[bytes], target: IO[bytes]) -> None:
         """Read the lists and cut them; where something turns out to be forbidden, again without it."""
@@ -444,6 +476,8 @@ class _Cutter:
             outgoing.flush()
         tally.reached = screen.counted(seen, cut.held)
         _write(target, tally)
+        if cut.keeps_batches:
+            self.whom = screen.whom(seen, cut.held, recipients=tally.recipients)
 
 
 def _asking(chunks: Iterable[Chunk], surveyor: Surveyor, source: IO[bytes], target: IO[bytes]) -> Iterator[Chunk]:

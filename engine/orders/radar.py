@@ -6,7 +6,7 @@ Delivered, unreported and in doubt count as reached, undelivered does not. The j
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -101,11 +101,18 @@ async def sighted(
     return Sighting(sets=tuple(sets), names=names)
 
 
-async def remember(journal: SqlJournal, campaign_id: int) -> None:
-    """Keep whom a campaign reached, if it is over, so that the next list is compared with it in a moment."""
+async def remember(journal: SqlJournal, campaign_id: int, *, whom: Callable[[], bytes] | None = None) -> None:
+    """Keep whom a campaign reached, if it is over, so that the next list is compared with it in a moment.
+
+    `whom` tells for whom all of it was planned, as a packed set, b"" where that is not known any more; it blocks.
+    """
     for each in await journal.reaching(since_us=0, campaign_id=campaign_id):
         if each.is_over and not each.is_kept:
-            await hours_of(journal, each, writes=journal)
+            hour = None if whom is None else await journal.only_hour(each.campaign_id)
+            if hour is not None and whom is not None and (numbers := await asyncio.to_thread(whom)):
+                await journal.keep_reached(each.campaign_id, each.recipients, [(hour, numbers)])
+            else:
+                await hours_of(journal, each, writes=journal)
 
 
 async def hours_of(books: Reader, each: Reaching, *, writes: SqlJournal | None) -> list[tuple[int, bytes]]:

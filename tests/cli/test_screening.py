@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
+from dataclasses import replace
 
 import pytest
 
+from engine.journal.opening import open_journal
+from engine.orders.radar import hours_of
 from tests.cli.desk import TEXT, Desk
 from tests.numbers import mobiles
 
@@ -166,6 +169,23 @@ async def test_who_got_enough_messages_is_left_out(desk: Desk) -> None:
     assert (last.code, last.json["excluded"]["too_often"], last.json["recipients"]["accepted"]) == (0, 3, 3)
     assert [desk.truth["mobiles"][number] for number in numbers] == [2] * 6
     assert (await desk.run(*desk.order("--max-per-number", "2 a week"))).code == 2
+
+
+async def test_whom_a_send_reached_is_kept_as_the_journal_tells_it(desk: Desk) -> None:
+    numbers = desk.list(30)
+    assert (await desk.run("optouts", "add", numbers[4], numbers[9])).code == 0
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code == 0
+    kept = "SELECT hour, recipients, numbers FROM reached ORDER BY hour"
+    told = desk.rows(kept)
+    assert {row[1] for row in told} == {28}
+    journal = await open_journal(desk.journal)
+    try:
+        ((campaign_id,),) = desk.rows("SELECT id FROM campaign")
+        (each,) = await journal.reaching(since_us=0, campaign_id=campaign_id)
+        assert await hours_of(journal, replace(each, is_kept=False), writes=journal)
+    finally:
+        await journal.close()
+    assert desk.rows(kept) == told
 
 
 async def test_a_refused_sign_off_names_what_differs(desk: Desk) -> None:

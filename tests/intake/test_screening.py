@@ -53,6 +53,14 @@ def test_each_is_left_out_once_for_the_reason_that_counts(
     assert sifted.rows + sifted.extra == len(sifted.mobiles) + len(sifted.excluded)
 
 
+def test_who_was_let_through_is_told_where_all_of_them_are_recipients() -> None:
+    screen, seen = Screen(packed([B]), excluded=packed([C, D])), Seen(packed([A]))
+    seen.add(NUMBERS)
+    screen.sift(chunk())
+    assert screen.whom(seen, packed([A]), recipients=2) == packed([E, F])
+    assert screen.whom(seen, packed([A]), recipients=1) == b""
+
+
 def test_the_numbers_of_several_lists_are_one_set_and_each_says_what_it_came_to(tmp_path: Path) -> None:
     written(tmp_path, f"手机\n{A}\n+86{B}\n{C}/{D}\n010-88886666\n", name="1.csv")
     written(tmp_path, f"手机\n{A}\n1.38E+10\n{B[:3]}****{B[7:]}\n", name="2.csv")

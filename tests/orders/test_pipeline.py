@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import IntakeError
+from engine.intake.screening import packed
 from engine.lines import unpack_lines, untagged
 from engine.model import Exclusion, Message
 from engine.orders.pipeline import Cut, Part, Pipeline
@@ -276,6 +277,46 @@ def test_people_on_an_exclude_list_and_on_no_only_list_are_left_out(tmp_path: Pa
     assert excluded == {Exclusion.EXCLUDED_LIST: 1, Exclusion.NOT_ON_LIST: 1}
     assert [(each.mobiles, each.unclear) for each in listing.excluded] == [(1, {Exclusion.DIGITS_LOST: 1})]
     assert [each.list_file.label for each in listing.only] == [str(tmp_path / "keep1.csv"), str(tmp_path / "keep2.csv")]
+
+
+def test_whom_the_batches_hold_is_told_in_the_end(tmp_path: Path) -> None:
+    a, b, c, d, e, f = mobiles(6)
+    with Pipeline(
+        listed(tmp_path, "list.csv", a, b, "123", a, c, d, e, f),
+        exclude=[listed(tmp_path, "out.csv", b)],
+        only=[listed(tmp_path, "keep.csv", a, b, d, e, f)],
+    ) as pipeline:
+        parts = list(pipeline.parts(replace(cut(tmp_path), opted_out=packed([e]), held=packed([f]))))
+        pipeline.ask_whom()
+        pipeline.keep(tmp_path / "kept", files=True)
+        assert (pipeline.kept(), pipeline._child.wait()) == ("", 0)  # it does not wait to be asked any more
+        whom = pipeline.whom()
+    assert [batch.mobiles for part in parts for batch in part.batches] == [f"{a},{d}"]
+    assert whom == packed([a, d])
+    assert list((tmp_path / "kept").iterdir())
+
+
+def test_whom_a_second_attempt_holds_is_told_not_whom_the_first_would_have(tmp_path: Path) -> None:
+    with reading(tmp_path, named(*NAMES)) as pipeline:
+        list(pipeline.parts(surveying(tmp_path)))
+        parts = list(pipeline.rest(BAD))
+        pipeline.ask_whom()
+        whom = pipeline.whom()
+    assert whom == packed(number for part in parts for batch in part.batches for number in batch.mobiles.split(","))
+
+
+@pytest.mark.parametrize("when", ["never asked", "gone before", "gone after"])
+def test_a_child_that_is_gone_or_not_asked_tells_of_nobody(tmp_path: Path, when: str) -> None:
+    with reading(tmp_path, ["手机号", mobile()]) as pipeline:
+        list(pipeline.parts(cut(tmp_path)))
+        if when == "gone after":
+            pipeline._child.send_signal(signal.SIGSTOP)  # so that it does not answer first
+            pipeline.ask_whom()
+        pipeline._child.kill()
+        pipeline._child.wait()
+        if when == "gone before":
+            pipeline.ask_whom()
+        assert pipeline.whom() == b""
 
 
 def test_an_only_list_of_nobody_lets_nobody_through(tmp_path: Path) -> None:

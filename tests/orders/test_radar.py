@@ -14,6 +14,7 @@ from engine.gateway.polls import ReportState
 from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
 from engine.journal.port import Conduct, PollKind, ReportLine
+from engine.journal.schema import attempt
 from engine.journal.store import SqlJournal
 from engine.model import BatchState, Outcome, OutcomeKind
 from engine.orders.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
@@ -126,6 +127,76 @@ async def test_a_campaign_that_is_over_is_kept_and_made_again_when_it_grows(
     assert await look(journal) == kept
     ((row,)) = place.rows("SELECT count(*) AS n FROM reached WHERE hour > 0")
     assert row["n"] == 1
+
+
+def set_of(people: list[list[str]]) -> bytes:
+    hours = Hours()
+    hours.add(1, [who for each in people for who in each])
+    ((_, numbers),) = hours.packed()
+    return numbers
+
+
+async def test_who_planned_a_campaign_that_went_within_an_hour_tells_whom_it_reached(
+    journal: SqlJournal, place: SqlitePlace
+) -> None:
+    campaign_id = await planned(journal, 2, 3)
+    people = await everybody(journal, campaign_id)
+    for claim in await claimed(journal, campaign_id):
+        await accepted(journal, await intended(journal, claim))
+    asked = []
+
+    def whom() -> bytes:
+        asked.append(1)
+        return set_of(people)
+
+    await remember(journal, campaign_id, whom=whom)
+    told = place.rows("SELECT * FROM reached ORDER BY hour")
+    place.alter("DELETE FROM reached")
+    await remember(journal, campaign_id)
+    assert (place.rows("SELECT * FROM reached ORDER BY hour"), asked) == (told, [1])
+    assert len(told) == 2
+
+
+CASES = [
+    "it went in two hours",
+    "somebody had opted out",
+    "a part was refused",
+    "a part was refused, another sent twice",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_whom_it_was_planned_for_does_not_count_where_others_were_reached(
+    journal: SqlJournal, place: SqlitePlace, case: str
+) -> None:
+    campaign_id = await planned(journal, 2, 2, 2)
+    people = await everybody(journal, campaign_id)
+    one, two, three = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, one))
+    await accepted(journal, await intended(journal, two))
+    omit = people[2][:1] if case == CASES[1] else []
+    at = START + timedelta(hours=case == CASES[0])
+    last = await intended(journal, three, omit=omit, at=at)
+    if case in CASES[2:]:
+        await ended(journal, last, Outcome(kind=OutcomeKind.REFUSED), BatchState.REFUSED)
+    else:
+        await accepted(journal, last, at=at)
+    if case == CASES[3]:  # as many numbers as everybody, but not everybody
+        rest = ", ".join(each.name for each in attempt.columns if each.name not in ("batch_id", "number"))
+        place.alter(f"INSERT INTO attempt SELECT batch_id, 2, {rest} FROM attempt WHERE batch_id = 1")
+    await remember(journal, campaign_id, whom=lambda: pytest.fail("nobody is to be asked"))
+    went = [who for each in people[:2] for who in each]
+    went += [] if case in CASES[2:] else [who for who in people[2] if who not in omit]
+    assert reached(await look(journal), [who for each in people for who in each]) == went
+
+
+async def test_where_nobody_knows_any_more_whom_it_was_planned_for_the_journal_does(journal: SqlJournal) -> None:
+    campaign_id = await planned(journal, 2)
+    (people,) = await everybody(journal, campaign_id)
+    (claim,) = await claimed(journal, campaign_id)
+    await accepted(journal, await intended(journal, claim))
+    await remember(journal, campaign_id, whom=lambda: b"")
+    assert reached(await look(journal), people) == people
 
 
 def test_what_a_cap_says() -> None:
