@@ -48,7 +48,8 @@ class Polling:
         """Poll beside the block. Trouble with it never stops the block.
 
         Before the block begins the queues are read to their end, as far as that goes in a moment: what waits there is of earlier
-        sends, and who opted out meanwhile is not sent to. A long queue is read on beside sending.
+        sends, and who opted out meanwhile is not sent to. A long queue is read on beside sending; of reports, as soon as it is known
+        to be one.
         """
         if not self._settings.tracking.enabled:
             yield

@@ -24,6 +24,9 @@ from engine.tracking.reading import Told, tell
 NOTHING_NEW_MOST = 3
 """Answers in a row that tell only what is known already; then the queue counts as read. Some gateways never forget."""
 
+LONG = 2_000
+"""Reports that were told by a queue that is not at its end yet; then nobody waits for that end any more."""
+
 
 class Answer(Protocol):
     """What the gateway's adapter hands over."""
@@ -100,20 +103,26 @@ class Poller:
 
         Raises JournalError: what cannot be kept must not be asked for.
         """
-        failures = 0
+        failures, at_end = 0, False
         try:
             while not stop.is_set() and not self.stopped:
                 step = await self.poll()
                 failures = failures + 1 if step is Step.FAILED else 0
-                if step is not Step.FULL and step is not Step.SOME:
+                at_end = at_end or (step is not Step.FULL and step is not Step.SOME)
+                if at_end or self._is_long:
                     self.caught_up.set()
                 if until_empty and (step is Step.EMPTY or failures >= self._waits.failures_most):
                     return
                 # Until the queue was seen empty once, it may hold what was reported before our time.
-                eager = until_empty or not self.caught_up.is_set()
+                eager = until_empty or not at_end
                 await _unless(stop, self._wait_s(step, failures, eager=eager))
         finally:
             self.caught_up.set()
+
+    @property
+    def _is_long(self) -> bool:
+        # Replies say who is not to be sent to, and are worth the whole wait.
+        return self.kind is PollKind.REPORT and self.records >= LONG
 
     def _wait_s(self, step: Step, failures: int, *, eager: bool) -> float:
         waits = self._waits

@@ -10,11 +10,12 @@ import pytest
 
 from engine.errors import JournalBusy, JournalError
 from engine.gateway.polls import Polled
+from engine.gateway.wire import read_reports
 from engine.journal.port import PollAnswer, PollKind
 from engine.journal.tracking import ENDED_DURING_POLL
 from engine.simulator import Fault
 from engine.tracking import Poller, Step, Waits
-from engine.tracking.poller import replay
+from engine.tracking.poller import LONG, replay
 from tests.gateway.sockets import answering, http, serving
 from tests.tracking.house import House, people
 
@@ -36,6 +37,30 @@ async def test_full_polls_follow_each_other_until_the_queue_is_empty(house: Hous
         assert poller.caught_up.is_set()
         assert await engine.journal.emptied_at(engine.account_key, PollKind.REPORT) is not None
     assert house.rows("SELECT most, records, outcome FROM poll") == [(100, n, "answered") for n in (100, 100, 50, 0)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "waited"), [(PollKind.REPORT, [True, True, False, False]), (PollKind.REPLY, [True, True, True, True])]
+)
+async def test_nobody_waits_for_the_end_of_many_reports_and_they_are_read_on(
+    house: House, kind: PollKind, waited: list[bool]
+) -> None:
+    house.sim.plant_reports(people(LONG + 5))
+    stop, waits = asyncio.Event(), []
+
+    def read(body: bytes, charset: str | None) -> Polled:
+        waits.append(not poller.caught_up.is_set())
+        polled = read_reports(body, charset, engine.gate.profile)
+        if not polled.reports:
+            loop.call_soon_threadsafe(stop.set)
+        return polled
+
+    async with house.engine() as engine:
+        loop = asyncio.get_running_loop()
+        asked = house.poller(engine, most=LONG // 2, read=read)
+        poller = Poller(kind, asked._seam, asked._waits)
+        await poller.run(stop)
+        assert (poller.fresh, waits) == (LONG + 5, waited)
 
 
 async def test_an_answer_is_on_the_disk_before_anybody_reads_it(house: House) -> None:
