@@ -179,8 +179,7 @@ class Lane:
     def _ahead(self) -> int:
         """How many may get ready while all slots are taken: as many as come free until their intents are on the disk.
 
-        Only where a pace is to be used in full. What is ready and has not left is in doubt when the process is killed, and makes
-        doubts harder to settle: the times of the requests tell less.
+        No more: what is ready and has not left is in doubt when the process is killed.
         """
         if not self._took_s:
             return 0

@@ -316,6 +316,8 @@ class _Attempt:
     async def run(self, request: bytes, *, answer_s: float) -> None:
         """Write it, and read the answer to its end. Raises EXCHANGE_ERRORS."""
         self._link = await self._links.take()
+        # Those whose intents share a commit leave one right after the other: a send that wakes nobody takes a third of the time.
+        await asyncio.sleep(0)
         self._link.check()
         self.began_s = asyncio.get_running_loop().time()
         await self._link.ask(request, self.answer, until_s=self.began_s + answer_s)
