@@ -79,6 +79,7 @@ class SendForm:
         self._before = _form(before, self._charset) + b"&content="
         self._after = b"".join(b"&" + _form([pair], self._charset) for pair in after)
         self._after += b"&" if self._signer else b"&mobile="
+        self._behinds: dict[datetime | None, bytes] = {}
 
     def prepare(self, content: str, *, scheduled_for: datetime | None = None) -> PreparedMessage:
         """One text, ready for any number of batches; the gateway is to send it at `scheduled_for` (aware), None: at once.
@@ -86,8 +87,14 @@ class SendForm:
         Raises PlanError with the place of a character that the charset lacks, ValueError for a time without a zone.
         """
         text = _percent_encoded(_bytes("content", content, self._charset))
-        send_time = _form([("sendTime", self._send_time(scheduled_for))], self._charset)
-        return PreparedMessage(prefix=b"%b%b&%b%b" % (self._before, text, send_time, self._after), signer=self._signer)
+        return PreparedMessage(prefix=self._before + text + self._behind(scheduled_for), signer=self._signer)
+
+    def _behind(self, scheduled_for: datetime | None) -> bytes:
+        """What stands behind the text: the same for all of a campaign."""
+        if scheduled_for not in self._behinds:
+            send_time = _form([("sendTime", self._send_time(scheduled_for))], self._charset)
+            self._behinds = {scheduled_for: b"&" + send_time + self._after}
+        return self._behinds[scheduled_for]
 
     def _send_time(self, at: datetime | None) -> str:
         """China time, as the profile writes it. Source: gateway/protocol.md §4.3."""
