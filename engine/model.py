@@ -106,7 +106,7 @@ class Chunk:
     `mobiles[i]` (11 ASCII digits, unique within the campaign) stands on physical line `lines[i]` (1-based, ascending).
     `rows` input rows were read, `extra` of their cells held a second number:
     rows + extra == len(mobiles) + len(excluded). `texts[i]` is what `mobiles[i]` gets; None: everybody gets the same.
-    `original` gives the cells of the row on a line of this chunk, as they stood.
+    `original` gives the cells of the row on a line of this chunk, as they stood; for that, about `size` bytes are kept.
     """
 
     rows: int
@@ -116,6 +116,7 @@ class Chunk:
     excluded: list[Excluded] = field(default_factory=list)
     texts: list[Message] | None = None
     original: Callable[[int], Sequence[str]] = field(default=lambda line: (), repr=False, compare=False)
+    size: int = field(default=0, repr=False, compare=False)
 
 
 class Message(NamedTuple):

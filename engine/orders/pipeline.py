@@ -30,6 +30,7 @@ import subprocess
 import sys
 import warnings
 import zlib
+from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -53,7 +54,8 @@ if TYPE_CHECKING:  # the parent loads neither stage
 _END_S = 2.0
 _STDIN = Path("-")  # as in intake/given.py, which only the child loads
 
-_AHEAD_MOST = 128  # chunks of 4,000 rows or so, 0.4 MB each
+_AHEAD_MOST = 96 << 20  # bytes
+_EXCLUDED_BYTES = 300  # a row that is left out, its cell and its reason
 _PART_ROWS = 20_000  # the parent commits each part, and what it does beside the rows is 2 ms
 _MESSAGE_ROWS = 4  # as many as a text of its own counts for
 
@@ -501,22 +503,39 @@ def _asking(chunks: Iterable[Chunk], surveyor: Surveyor, source: IO[bytes], targ
         ask()
 
 
+class _Held:
+    """A chunk that waits: twenty bytes a recipient beside the rows themselves, where lists of objects take a hundred and fifty."""
+
+    __slots__ = ("_chunk", "_lines", "_mobiles", "size")
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._mobiles, self._lines = ",".join(chunk.mobiles), array("Q", chunk.lines)
+        self.size = chunk.size + len(self._mobiles) + 8 * len(chunk.lines) + _EXCLUDED_BYTES * len(chunk.excluded)
+        self._chunk = replace(chunk, mobiles=[], lines=[])
+
+    def chunk(self) -> Chunk:
+        """As it was."""
+        return replace(self._chunk, mobiles=self._mobiles.split(",") if self._lines else [], lines=self._lines.tolist())
+
+
 class _ReadAhead:
     """Rows of a list with one text for all, read before it is known how to cut them: the parent still loads and logs in."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks = chunks
-        self._held: deque[Chunk] = deque()
+        self._held: deque[_Held] = deque()
+        self._size = 0
         self._failure: IntakeError | None = None
 
     def until_told(self, source: IO[bytes]) -> None:
         """Read until the parent says something, enough is held, or a row cannot be read: `goes_on` says so in its place."""
         try:
-            while len(self._held) < _AHEAD_MOST and not select([source], [], [], 0)[0]:
+            while self._size < _AHEAD_MOST and not select([source], [], [], 0)[0]:
                 chunk = next(self._chunks, None)
                 if chunk is None:
                     return
-                self._held.append(chunk)
+                self._held.append(_Held(chunk))
+                self._size += self._held[-1].size
         except IntakeError as error:
             self._failure = error
 
@@ -528,7 +547,7 @@ class _ReadAhead:
     def goes_on(self) -> Iterator[Chunk]:
         """What is held, given up piece by piece, and the rest. Raises IntakeError."""
         while self._held:
-            yield self._held.popleft()
+            yield self._held.popleft().chunk()
         if self._failure is not None:
             raise self._failure
         yield from self._chunks

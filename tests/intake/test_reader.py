@@ -222,8 +222,58 @@ def test_the_quick_way_and_csv_read_the_same(
 ) -> None:
     text = "".join(delimiter.join(row) + end for row, end in content)
     path = written(tmp_path_factory.getbasetemp(), text, encoding=encoding, name="either.csv")
+    both_ways_agree(as_list(path, encoding, delimiter, column, max(width, column + 1)), block_bytes)
+
+
+plain_cells = st.one_of(
+    st.sampled_from(
+        [A, B, C, D, f"{A}\t", f"{B}\t\t", f" {C}", f"+86{D}", f"{A}/{B}", f"{A}{B}", "１３８１２３４５６７８"]
+    ),
+    st.sampled_from(
+        ["", " ", "x", "张三", "聕", "010-88886666", "1.38E+10", "\x00", "\ufeff", "\u2028", "\x0c", "\x85", "ÿ"]
+    ),
+    st.text(alphabet="1358张\x00 +", max_size=12),
+)
+
+
+@st.composite
+def even_lists(draw: st.DrawFn) -> tuple[int, int, list[list[str]]]:
+    """A width, a column, and rows of that width without a quote; now and then one that is shorter or longer."""
+    width = draw(st.integers(1, 5))
+    even = st.lists(plain_cells, min_size=width, max_size=width)
+    odd = st.lists(plain_cells, min_size=max(1, width - 1), max_size=width + 1)
+    drawn = draw(st.lists(even, min_size=1, max_size=25)) + draw(st.lists(odd, max_size=1))
+    return width, draw(st.integers(0, width - 1)), draw(st.permutations(drawn))
+
+
+@given(
+    of=even_lists(),
+    delimiter=st.sampled_from([",", "\t", ";", "|"]),
+    encoding=st.sampled_from(["utf-8", "gb18030", "utf-16-le"]),
+    end=line_ends,
+    ends=st.booleans(),
+    block_bytes=st.sampled_from([1, 7, 40, 1 << 16]),
+)
+@settings(max_examples=200, deadline=None)
+def test_even_rows_are_read_like_any_others(
+    tmp_path_factory: pytest.TempPathFactory,
+    of: tuple[int, int, list[list[str]]],
+    delimiter: str,
+    encoding: str,
+    end: str,
+    ends: bool,
+    block_bytes: int,
+) -> None:
+    width, column, content = of
+    text = end.join(delimiter.join(row) for row in content) + end * ends
+    path = written(tmp_path_factory.getbasetemp(), text, encoding=encoding, name="even.csv")
+    both_ways_agree(as_list(path, encoding, delimiter, column, width), block_bytes)
+
+
+def as_list(path: Path, encoding: str, delimiter: str, column: int, width: int) -> ListFile:
+    """A list as if somebody had inspected it."""
     status = path.stat()
-    list_file = ListFile(
+    return ListFile(
         path=path,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
@@ -233,11 +283,14 @@ def test_the_quick_way_and_csv_read_the_same(
         delimiter=delimiter,
         column=column,
         column_label="",
-        width=max(width, column + 1),
+        width=width,
         header=None,
         first_line=1,
         preview_rows=(),
     )
+
+
+def both_ways_agree(list_file: ListFile, block_bytes: int) -> None:
     careful = outcome(list_file, quick=False, block_bytes=1 << 16)
     assert outcome(list_file, quick=True, block_bytes=block_bytes) == careful
     assert outcome(list_file, quick=False, block_bytes=block_bytes) == careful
@@ -250,6 +303,25 @@ def outcome(list_file: ListFile, *, quick: bool, block_bytes: int) -> object:
         return harvested(list_file, quick=quick, block_bytes=block_bytes)
     except IntakeError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("bad", ["", "x,{0},y,z\n", '"x",{0},y\n', "x,{0}\n"])
+def test_one_odd_row_among_even_ones_changes_nothing_for_the_others(tmp_path: Path, bad: str) -> None:
+    numbers = mobiles(12_000)
+    content = [f"王五,{number},{at}\n" for at, number in enumerate(numbers)]
+    content[7_000] = bad.format(numbers[7_000]) or content[7_000]
+    found = inspect(written(tmp_path, "姓名,手机号,序\n" + "".join(content), encoding="gb18030"))
+    got = harvested(found)
+    assert got == harvested(found, quick=False)
+    assert got.mobiles == [number for at, number in enumerate(numbers) if at != 7_000 or not bad.count("z")]
+
+
+def test_the_cells_of_a_row_are_there_whichever_is_asked_for(tmp_path: Path) -> None:
+    numbers = mobiles(9_000)
+    path = written(tmp_path, "".join(f"{at},{number},\n" for at, number in enumerate(numbers)), encoding="gb18030")
+    for chunk in read(inspect(path), seen=Seen()):
+        for line in (*chunk.lines[::701], *chunk.lines[::-997]):
+            assert chunk.original(line) == [str(line - 1), numbers[line - 1], ""]
 
 
 def test_both_ways_read_the_same_across_many_blocks(tmp_path: Path) -> None:

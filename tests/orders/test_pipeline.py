@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import os
 import signal
 import sys
 import time
@@ -11,15 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.errors import IntakeError
+from engine.intake import Seen, inspect, read_all
 from engine.intake.screening import packed
 from engine.lines import unpack_lines, untagged
-from engine.model import Exclusion, Message
-from engine.orders.pipeline import Cut, Part, Pipeline
+from engine.model import Chunk, Excluded, Exclusion, Message
+from engine.orders.pipeline import Cut, Part, Pipeline, _ReadAhead
 from engine.planning import Forbidden, PlanTally, SameText, Wording
 from engine.planning.batching import MOST_GROUPS
 from engine.planning.template import parsed
@@ -85,6 +89,44 @@ def test_a_text_of_its_own_makes_a_part_fuller(tmp_path: Path) -> None:
         parts = list(pipeline.parts(replace(surveying(tmp_path), surveys=False)))
     assert sum(len(part.messages) for part in parts) == 30_000
     assert max(len(part.messages) for part in parts) <= MOST_GROUPS
+
+
+def ahead(chunks: Iterator[Chunk]) -> tuple[_ReadAhead, list[Chunk]]:
+    """What is read while nobody says anything, and what comes of it."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as source, os.fdopen(writer, "wb"):
+        reading = _ReadAhead(chunks)
+        reading.until_told(source)
+        return reading, list(islice(reading.goes_on(), 40))
+
+
+def test_what_was_read_ahead_is_as_if_it_had_waited(tmp_path: Path) -> None:
+    numbers = mobiles(9_000)
+    content = [
+        "手机号,名",
+        "x,y",
+        *(f"{number},{at}" for at, number in enumerate(numbers)),
+        f"{numbers[7]},又",
+        ",",
+        "",
+    ]
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(content) + "\n")
+    expected = list(read_all([inspect(path)] * 2, seen=Seen()))
+    __, got = ahead(read_all([inspect(path)] * 2, seen=Seen()))
+    assert got == expected
+    for chunk in got:
+        for row in chunk.excluded:
+            assert chunk.original(row.line) == content[untagged(row.line)[1] - 1].split(",")
+
+
+@pytest.mark.parametrize("kept", [{"size": 1 << 20}, {"excluded": [Excluded(1, "", Exclusion.EMPTY, "")] * 4_000}])
+def test_no_more_is_read_ahead_than_the_memory_bears(kept: dict[str, Any]) -> None:
+    taken = count()
+    chunks = (Chunk(rows=1, mobiles=[mobile(at)], lines=[at + 1], **kept) for at in taken)
+    __, got = ahead(chunks)
+    assert [chunk.lines for chunk in got] == [[at + 1] for at in range(40)]
+    assert 40 < next(taken) < 200
 
 
 @pytest.mark.parametrize(("rows", "how"), [(["姓名", "王"], {}), (["手机号", mobile()], {"column": "电话"})])
@@ -429,7 +471,9 @@ def test_signals_to_the_whole_group_are_left_to_the_parent(tmp_path: Path, numbe
 _PARENT = """
 import sys, time
 from decimal import Decimal
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 from engine.orders.pipeline import Pipeline
 from tests.orders.test_pipeline import cut
 with Pipeline(Path(sys.argv[1])) as pipeline:
