@@ -27,6 +27,7 @@ LONGEST_READY_S = 1.0
 """Who has an intent and gets no slot for so long goes back: the gateway has stopped answering."""
 _WAITS_S = 0.001  # who waits longer is held back
 _SIZES_KEPT = 64
+_OBEYED_EVERY = 16  # answers: where there is no pace, how many may get ready matters no sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ class Lane:
         self.losses = Losses()
         self._guard = Guard(Bounds(default_s=self.pace.guard_s, most_s=max(self.pace.guard_s, window_s / 2)))
         self._obeyed: tuple[float | None, float, int] | None = None  # what the throttle said when it was last obeyed
+        self._noted = 0
         self._sizes: deque[int] = deque(maxlen=_SIZES_KEPT)
         self._waited_s = 0.0  # lately, for the pace
         self._took_s: float | None = None  # lately, for an answer
@@ -160,7 +162,9 @@ class Lane:
             if not self.pace.unlimited and self._guard.note(took_s):
                 self.pace.widen(self._guard.guard_s)
         throttle = self.throttle
-        if self._is_paced or (throttle.per_second, throttle.held_until_s, throttle.in_flight) != self._obeyed:
+        self._noted += 1
+        changed = (throttle.per_second, throttle.held_until_s, throttle.in_flight) != self._obeyed
+        if changed or self._is_paced or self._noted % _OBEYED_EVERY == 0:
             self._obey()
 
     def _obey(self) -> None:

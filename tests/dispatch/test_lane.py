@@ -186,6 +186,24 @@ async def ready_ahead(
     return run, task, calls
 
 
+@pytest.mark.parametrize(
+    ("answer_s", "commit_s", "ready"),
+    [(0.05, 0.005, 16 + 2), (0.001, 0.02, 16 + 8), (10.0, 0.005, 16)],
+    ids=["a tenth of the answer", "longer than the answer", "nothing beside it"],
+)
+def test_as_many_get_ready_as_come_free_during_a_commit(answer_s: float, commit_s: float, ready: int) -> None:
+    async def main() -> None:
+        lane = a_lane(in_flight=16)
+        for _ in range(500):
+            lane.note_ready(commit_s)
+            left_s = now()
+            await asyncio.sleep(answer_s)
+            lane.note(accepted(1), size=1, left_s=left_s)
+        assert (lane.slots.limit, lane.ready.limit) == (16, ready)
+
+    in_virtual_time(main())
+
+
 async def test_in_a_silence_nobody_leaves_who_was_ready(place: SqlitePlace, journal: SqlJournal) -> None:
     run, task, calls = await ready_ahead(place, journal, 30)
     silence = asyncio.create_task(run.pool.silence())
