@@ -65,10 +65,10 @@ def _stands(pid: int) -> bool:
 
 
 def _logging(file: Path) -> Callable[[str], None]:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
     def passing(place: str) -> None:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # in every process of this program
         os.write(handle, f"{place}\n".encode())
+        os.close(handle)
 
     return passing
 

@@ -300,7 +300,7 @@ class SqlJournal(
         messages: Sequence[NumberedMessage] = (),
     ) -> None:
         """Add messages, then batches and excluded rows, to a campaign that is not visible yet."""
-        await self._commits.do(writes.add_plans, (campaign_id, batches, excluded, messages))
+        await self._commits.do(writes.add_plans, writes.plan_part(campaign_id, batches, excluded, messages))
 
     async def publish_campaign(self, campaign_id: int, totals: PlanTotals) -> None:
         """Make a completely planned campaign visible, in one commit."""

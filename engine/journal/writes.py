@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -110,30 +111,36 @@ _ADD_MESSAGE = Bulk(insert(message), ("campaign_id", "seq", "content", "units", 
 _ADD_BATCH = Bulk(insert(batch), ("campaign_id", "seq", "message_seq", "size", "state", "attempts", "mobiles", "lines"))
 _ADD_EXCLUSION = Bulk(insert(exclusion), ("campaign_id", "line", "raw", "reason", "detail"))
 
-PlanPart = tuple[int, Sequence[PlannedBatch], Sequence[Excluded], Sequence[NumberedMessage]]
+PlanPart = tuple[int, list[Row], list[Row], list[Row]]
+"""Rows of messages, batches and what is left out, of one campaign."""
+
+
+def plan_part(
+    campaign_id: int,
+    batches: Sequence[PlannedBatch],
+    excluded: Sequence[Excluded],
+    messages: Sequence[NumberedMessage],
+) -> PlanPart:
+    """All that the statements of a plan take, in plain tuples: they travel in a quarter of the time of named ones."""
+    planned = BatchState.PLANNED.value
+    return (
+        campaign_id,
+        [(campaign_id, seq, content, units, segments) for seq, (content, units, segments) in messages],
+        [
+            (campaign_id, seq, message, size, planned, 0, mobiles, lines)
+            for seq, size, mobiles, lines, message in batches
+        ],
+        [(campaign_id, line, raw, reason.value, detail) for line, raw, reason, detail in excluded],
+    )
 
 
 def add_plans(connection: Connection, parts: Sequence[PlanPart]) -> list[None]:
-    """Add messages, batches and excluded rows to campaigns that are not visible yet."""
+    """Add messages, batches and excluded rows to campaigns that are not visible yet, of `plan_part`s."""
     _expect_planning(connection, {campaign_id for campaign_id, *_ in parts})
-    texts = [(campaign_id, seq, *text) for campaign_id, _, _, messages in parts for seq, text in messages]
-    if texts:
-        _ADD_MESSAGE.execute(connection, texts)
-    planned = BatchState.PLANNED.value
-    batches = [
-        (campaign_id, b.seq, b.message, b.size, planned, 0, b.mobiles, b.lines)
-        for campaign_id, part, _, _ in parts
-        for b in part
-    ]
-    if batches:
-        _ADD_BATCH.execute(connection, batches)
-    rows = [
-        (campaign_id, e.line, e.raw, e.reason.value, e.detail)
-        for campaign_id, _, excluded, _ in parts
-        for e in excluded
-    ]
-    if rows:
-        _ADD_EXCLUSION.execute(connection, rows)
+    _, messages, batches, excluded = zip(*parts, strict=True)
+    for statement, lists in ((_ADD_MESSAGE, messages), (_ADD_BATCH, batches), (_ADD_EXCLUSION, excluded)):
+        if rows := list(chain.from_iterable(lists)):
+            statement.execute(connection, rows)
     return [None] * len(parts)
 
 
