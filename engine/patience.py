@@ -105,7 +105,8 @@ class Sending:
 
     async def run(self, record: CampaignRecord, *, limit: int | None = None, waits: bool = True) -> CampaignSummary:
         """`Engine.run`, again and again while `waits`. Raises JournalError."""
-        rests, planned_before = Rests(self.engine.settings.wait), await self._planned(record)
+        rests = Rests(self.engine.settings.wait)
+        planned_before = await self._planned(record) if waits else 0
         while True:
             summary = await self.engine.run(
                 record,

@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """The entry of `xinshi`."""
-    gc.set_threshold(50_000, 20, 100)  # loading makes no garbage; looking for some took a tenth of its time
+    gc.set_threshold(500_000, 20, 100)  # loading makes no garbage; looking for some took a tenth of its time
     from engine.cli.app import answer
     from engine.cli.out import survive_any_terminal
 

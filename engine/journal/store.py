@@ -147,13 +147,20 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks, ForgettingLooks, QueueLoo
         mine = (batch.c.campaign_id == campaign_id) & (batch.c.state == BatchState.PLANNED.value)
         if up_to is not None:
             mine &= batch.c.seq <= up_to
-        rows = await self._all(
-            select(batch.c.size, message.c.segments, func.count().label("batches"))
+        texts = select(message.c.segments).where(message.c.campaign_id == campaign_id).limit(2)
+        of_one_text = select(batch.c.size, func.count()).where(mine).group_by(batch.c.size)
+        of_several = (
+            select(batch.c.size, message.c.segments, func.count())
             .join(message, _OF_TEXT)
             .where(mine)
             .group_by(batch.c.size, message.c.segments)
         )
-        return [Kind(size=row.size, segments=row.segments, batches=row.batches) for row in rows]
+        async with self._look() as connection:
+            told = (await connection.execute(texts)).scalars().all()
+            if len(told) == 1:  # then an index tells it all, and no batch is read
+                counted = await connection.execute(of_one_text)
+                return [Kind(size=row[0], segments=told[0], batches=row[1]) for row in counted]
+            return [Kind(*row) for row in await connection.execute(of_several)]
 
     async def counts(self, campaign_id: int) -> CampaignCounts:
         """The campaign counted, from one consistent look."""
@@ -229,13 +236,13 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks, ForgettingLooks, QueueLoo
 
         An intent may have stood at the gate; its request left before its outcome was known.
         """
+        left_at = func.coalesce(attempt.c.finished_at, attempt.c.started_at, type_=attempt.c.started_at.type)
         rows = await self._all(
-            select(attempt.c.started_at, attempt.c.finished_at, attempt.c.size)
-            .where(attempt.c.account == account, attempt.c.started_at >= since - LONGEST_REQUEST)
-            .order_by(attempt.c.started_at)
+            select(left_at, attempt.c.size)
+            .where(attempt.c.account == account, attempt.c.started_at >= since - LONGEST_REQUEST, left_at >= since)
+            .order_by(left_at, attempt.c.size)
         )
-        left = [(row.finished_at or row.started_at, row.size) for row in rows]
-        return sorted((at, size) for at, size in left if at >= since)
+        return [(row[0], row.size) for row in rows]
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._look() as connection:

@@ -145,3 +145,14 @@ async def test_what_is_planned_is_counted_by_size_and_segments(journal: SqlJourn
     await journal.publish_campaign(campaign_id, totals(2, 2, 2, 3))
     assert sorted(await journal.planned_kinds(campaign_id)) == [(2, 1, 1), (2, 2, 2), (3, 1, 1)]
     assert sorted(await journal.planned_kinds(campaign_id, up_to=1)) == [(2, 2, 1)]
+
+
+async def test_what_is_planned_with_one_text_is_counted_by_its_segments(journal: SqlJournal) -> None:
+    campaign_id = await journal.begin_campaign(draft(messages=[OTHER]))
+    assert await journal.planned_kinds(campaign_id) == []
+    await journal.add_plan(campaign_id, batches(2, 2, 3), [])
+    await journal.publish_campaign(campaign_id, totals(2, 2, 3))
+    assert sorted(await journal.planned_kinds(campaign_id)) == [(2, 2, 2), (3, 2, 1)]
+    assert sorted(await journal.planned_kinds(campaign_id, up_to=2)) == [(2, 2, 2)]
+    await claimed(journal, campaign_id, limit=1)
+    assert sorted(await journal.planned_kinds(campaign_id)) == [(2, 2, 1), (3, 2, 1)]

@@ -537,3 +537,12 @@ async def test_recent_starts_are_told_with_their_numbers(journal: SqlJournal) ->
         (START + timedelta(seconds=20), 1)
     ]
     assert await journal.starts_since("another", START) == []
+
+
+async def test_a_request_that_ended_lately_counts_as_one_that_left_then(journal: SqlJournal) -> None:
+    campaign_id = await planned(journal, 1, 2)
+    for claim, seconds in zip(await claimed(journal, campaign_id), (5, 0), strict=True):
+        submitted = await intended(journal, claim, at=START - timedelta(seconds=60))
+        await accepted(journal, submitted, at=START + timedelta(seconds=seconds))
+    assert await journal.starts_since(ACCOUNT, START) == [(START, 2), (START + timedelta(seconds=5), 1)]
+    assert await journal.starts_since(ACCOUNT, START + timedelta(seconds=1)) == [(START + timedelta(seconds=5), 1)]
