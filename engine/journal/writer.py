@@ -79,13 +79,20 @@ class ForkedWriter:
 
     @classmethod
     async def fork(cls, connect: Callable[[], Engine], *, keeping: int) -> ForkedWriter:
-        """Begin one, where `may_fork`. `keeping`: the descriptor of the owner's lock, which the other process holds too."""
+        """Begin one, where `may_fork`. `keeping`: the descriptor of the owner's lock, which the other process holds too.
+
+        Raises OSError where the system gives no process.
+        """
         ours, theirs = socket.socketpair()
-        with _no_signals():  # one that came to the child too early would be told to our event loop
-            pid = os.fork()
-            if pid == 0:
-                _serve(theirs, connect, keeping)
-        theirs.close()
+        with theirs:
+            try:
+                with _no_signals():  # one that came to the child too early would be told to our event loop
+                    pid = os.fork()
+                    if pid == 0:
+                        _serve(theirs, connect, keeping)
+            except OSError:
+                ours.close()
+                raise
         return cls(pid, *await asyncio.open_unix_connection(sock=ours))
 
     async def call(self, work: Work[Item, Result], item: Item) -> Result:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from engine.errors import ClaimLost, JournalBusy, JournalError
-from engine.journal.lock import journal_lock
+from engine.journal.lock import is_held, journal_lock
 from engine.journal.opening import open_journal
 from engine.journal.store import SqlJournal
 from engine.journal.writer import ForkedWriter
@@ -124,6 +124,17 @@ async def test_a_cancelled_look_at_the_answer_ends_the_talk(place: ApartPlace) -
 
 def second(_: object, item: int) -> int:
     return item
+
+
+async def test_where_no_process_can_be_had_a_thread_writes(place: ApartPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(os, "fork", fork)
+    async with place.open() as journal:
+        assert await journal._commits.do(whose, None) == os.getpid()
+        assert len(await claimed(journal, await planned(journal, 1))) == 1
+    assert not is_held(place.path)
 
 
 KILLED = """
