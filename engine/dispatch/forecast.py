@@ -69,7 +69,8 @@ class Forecast:
             done = self._done + [0] * (len(self._done) % 2)
             self._done = [sum(done[at : at + 2]) for at in range(0, len(done), 2)]
             self._stretch_s *= 2
-        self._done += [0] * (place + 1 - len(self._done))
+        if place >= len(self._done):
+            self._done += [0] * (place + 1 - len(self._done))
 
 
 def in_words(ends: Ends, clock_s: float) -> str:

@@ -7,6 +7,7 @@ a request than the kernel, the parser and we together; and what matters here it 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 from collections import deque
@@ -70,6 +71,7 @@ class Link(asyncio.Protocol):
             raise NotUsableError
         self._connection, self._handler, self._transport, self._loop = connection, handler, transport, loop
         self._socket: socket.socket = transport.get_extra_info("socket")  # a loop makes it anew each time
+        self._other_side = _watched(self._socket.fileno())
         self.is_closed = False
         self.kept_s = 0.0  # since when it is kept, on the loop's clock
         self._is_spoiled = False  # something came that nobody asked for, or it is to be closed
@@ -84,7 +86,7 @@ class Link(asyncio.Protocol):
 
     def check(self) -> None:
         """Raise NotUsableError when it must not be written to: a FIN or RST may have come that the loop has not read."""
-        if self._is_spoiled or self.is_closed or self._transport.is_closing() or not _established(self._socket):
+        if self._is_spoiled or self.is_closed or self._transport.is_closing() or self._other_side.poll(0):
             raise NotUsableError
 
     async def ask(self, request: bytes, answer: Answer, *, until_s: float) -> None:
@@ -307,11 +309,11 @@ def proxy_login(route: Route) -> dict[str, str]:
     return {"Proxy-Authorization": route.proxy_login} if route.proxy_login else {}
 
 
-def _established(sock: socket.socket) -> bool:
-    """Whether the kernel still calls the connection established."""
-    if not hasattr(socket, "TCP_INFO"):
-        return True
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1  # TCP_ESTABLISHED
+def _watched(descriptor: int) -> select.poll:
+    """Tells, when it is asked, whether the other side has closed or reset its end. Whatever else came is not its business."""
+    watched = select.poll()
+    watched.register(descriptor, getattr(select, "POLLRDHUP", 0))  # an end in error is told unasked
+    return watched
 
 
 def _as_trouble(exc: Exception) -> Exception:
