@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import sub
-
 from engine.language import _
 
 _LINE_BITS = 32  # no list has more lines, and the two together stay below what JavaScript and SQLite count exactly
@@ -11,12 +9,21 @@ _LINE_BITS = 32  # no list has more lines, and the two together stay below what 
 
 def pack_lines(lines: list[int]) -> str:
     """Line numbers as runs: [2, 3, 4, 7, 7] is "2-4,7,7". Any order, repetitions kept, "" for none."""
-    ends = [at for at, step in enumerate(map(sub, lines[1:], lines), start=1) if step != 1]
-    return ",".join(
-        str(lines[begin]) if end - begin == 1 else f"{lines[begin]}-{lines[end - 1]}"
-        for begin, end in zip([0, *ends], [*ends, len(lines)], strict=True)
-        if begin < end
-    )
+    if not lines:
+        return ""
+    runs: list[str] = []
+    first = before = lines[0]
+    for line in lines[1:]:
+        if line != before + 1:
+            runs.append(_run(first, before))
+            first = line
+        before = line
+    runs.append(_run(first, before))
+    return ",".join(runs)
+
+
+def _run(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def unpack_lines(packed: str) -> list[int]:

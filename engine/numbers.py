@@ -18,6 +18,8 @@ MOBILE = re.compile(r"1[3-9][0-9]{9}")
 
 # The usual ways to write one mobile, settled in one match. Whatever does not fit takes the long way below.
 _USUAL = re.compile(r"[ \t']*(?:\+?86|0086|0)?[ -]?(1[3-9][0-9])[ -]?([0-9]{4})[ -]?([0-9]{4})(?:\.0+)?[ \t]*")
+# The usual ways to write a landline, and nothing that a mobile, a date or a machine's number could be.
+_USUAL_LANDLINE = re.compile(r"0(?:10|2[0-9]|[3-9][0-9]{2})-?[1-9][0-9]{6,7}")
 
 # Dashes of every length, brackets, and the marks that spreadsheets put before a text.
 _SEPARATORS = "-‐‑‒–—―−_()[]'`´‘’"
@@ -91,6 +93,8 @@ def examine(cell: str) -> tuple[Verdict, ...]:
     """Every number in `cell`, in order: a mobile of 11 ASCII digits, or why it is none. Never empty."""
     if usual := _USUAL.fullmatch(cell):
         return ("".join(usual.groups()),)
+    if _USUAL_LANDLINE.fullmatch(cell):
+        return (LANDLINE,)
     text = (cell if cell.isascii() else _folded(cell)).strip()
     if len(text) <= 11 or _DATE.fullmatch(text):  # too short for two; a time is no second number
         return (_verdict(text),)

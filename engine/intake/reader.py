@@ -13,9 +13,10 @@ import csv
 import io
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from operator import attrgetter
 from typing import Protocol
@@ -152,7 +153,7 @@ _Said = Message | Why
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stretch:
-    """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge(i)` can tell.
+    """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge` can tell, which takes such places.
 
     `texts[i]` is what that row is told where `found[i]` is there; None: everybody is told the same. `cut(i)` are its cells, and
     `told(cells)` the texts of rows cut like that. `size`: bytes that keeping the rows takes, about.
@@ -160,7 +161,7 @@ class _Stretch:
 
     found: list[str]
     lines: Sequence[int]
-    judge: Callable[[int], _Judged]
+    judge: Callable[[Sequence[int]], Iterable[_Judged]]
     cut: Callable[[int], list[str]]
     size: int
     forget: Callable[[], None] = lambda: None  # what was made for the last cuts, and can be made again
@@ -176,6 +177,7 @@ class _Table:
         self._column, self._width, self._delimiter = list_file.column, list_file.width, list_file.delimiter
         self._codec = "utf-8" if list_file.transcoded else list_file.encoding
         picked = () if texts is None else tuple(sorted({*texts.columns} - {self._column}))
+        self._sign = self._delimiter.encode()
         self._shape = _Shape(self._delimiter, self._width)
         self._even_row = even_row_pattern(self._delimiter, self._column, self._width, picked=picked)
         self._plain_row = row_pattern(self._delimiter, self._column, self._width, quoted=False, picked=picked)
@@ -195,12 +197,13 @@ class _Table:
         found, texts = self._apart(pattern.findall(text), quoted)
         lines = range(block.first_line, block.first_line + len(found))
         row = _Lines(block.data)
-        if quoted and not all(self._simply_quoted.fullmatch(row(at)) for at, mobile in enumerate(found) if not mobile):
+        if quoted and not all(self._simply_quoted.fullmatch(row(at).decode("latin-1")) for at in _blanks(found)):
             return None
+        judge_all = self._judge_even if even else partial(map, self._judge_line)
         return _Stretch(
             found=found,
             lines=lines,
-            judge=lambda at: self._judge_line(row(at)),
+            judge=lambda places: judge_all(list(map(row, places))),
             cut=lambda at: self._cut(row(at)),
             size=len(block.data),
             forget=row.forget,
@@ -234,20 +237,31 @@ class _Table:
             columns = [list(map(unharmed, cells)) for cells in columns]
         return list(self._texts.said(columns))
 
-    def _judge_line(self, line: str) -> _Judged:
-        """A physical line that is a row, given in Latin-1. The usual one is not cut further than its number cell."""
-        parts = line.split(self._delimiter, self._column + 1)
-        if '"' in line or len(parts) <= self._column or line.count(self._delimiter) >= self._width:
+    def _judge_even(self, lines: list[bytes]) -> Iterator[_Judged]:
+        """Lines of an even block. Only their number cells are cut out, and all decoded at once: none holds a line end."""
+        cells = [line.split(self._sign, self._column + 1)[self._column] for line in lines]
+        for line, cell in zip(lines, self._text(b"\n".join(cells)).split("\n") if cells else (), strict=True):
+            yield self._judge_cell(cell, line)
+
+    def _judge_line(self, line: bytes) -> _Judged:
+        """A physical line that is a row. The usual one is not cut further than its number cell."""
+        parts = line.split(self._sign, self._column + 1)
+        if b'"' in line or len(parts) <= self._column or line.count(self._sign) >= self._width:
             return self._judge(self._cut(line))
-        cell = self._decoded(parts[self._column])
+        return self._judge_cell(self._text(parts[self._column]), line)
+
+    def _judge_cell(self, cell: str, line: bytes) -> _Judged:
         return (cell, examine(cell)) if cell and not cell.isspace() else self._judge(self._cut(line))
 
     def _decoded(self, text: str) -> str:
         return text if text.isascii() else text.encode("latin-1").decode(self._codec)
 
-    def _cut(self, line: str) -> list[str]:
-        line = self._decoded(line)
-        return next(csv.reader([line], delimiter=self._delimiter), []) if '"' in line else line.split(self._delimiter)
+    def _text(self, data: bytes) -> str:
+        return data.decode("ascii" if data.isascii() else self._codec)
+
+    def _cut(self, line: bytes) -> list[str]:
+        text = self._text(line)
+        return next(csv.reader([text], delimiter=self._delimiter), []) if '"' in text else text.split(self._delimiter)
 
     # The careful way ----------------------------------------------------------------------------------------------
 
@@ -286,7 +300,7 @@ class _Table:
         return _Stretch(
             found=found,
             lines=lines,
-            judge=lambda at: self._judge(rows[at]),
+            judge=lambda places: [self._judge(rows[at]) for at in places],
             cut=lambda at: rows[at],
             size=sum(map(len, rows)) * _CELL_BYTES,
             texts=texts,
@@ -353,16 +367,16 @@ class _Table:
 
 
 class _Lines:
-    """The lines of a block by their place, in Latin-1. All are cut when one is asked for: half as large again as the block."""
+    """The lines of a block by their place. All are cut when one is asked for: half as large again as the block."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._cut: list[bytes] | None = None
 
-    def __call__(self, at: int) -> str:
+    def __call__(self, at: int) -> bytes:
         if self._cut is None:
             self._cut = self._data.split(b"\n")
-        return self._cut[at].decode("latin-1")
+        return self._cut[at]
 
     def forget(self) -> None:
         """Keep only the block."""
@@ -374,7 +388,7 @@ class _Shape:
 
     def __init__(self, delimiter: str, width: int) -> None:
         self._row = delimiter.encode() * (width - 1) + b"\n"
-        self._beside = bytes(set(range(256)) - {*self._row, *b'"'})
+        self._beside = bytes(set(range(256)) - {*delimiter.encode(), *b'\n"'})
 
     def fits(self, data: bytes) -> bool:
         """Of whole lines."""
@@ -499,14 +513,11 @@ class _Harvest:
         found, lines, texts = stretch.found, stretch.lines, stretch.texts
         several: dict[int, list[str]] = {}  # rows that hold more than one mobile
         judged: list[int] = []
-        for at in list(_blanks(found)):
-            raw, verdicts = stretch.judge(at)
-            mobiles: list[str] = []
-            for verdict in verdicts:
-                if isinstance(verdict, str):
-                    mobiles.append(verdict)
-                else:
-                    self._excluded.append(_excluded(lines[at], raw, verdict))
+        unclear = list(_blanks(found))
+        for at, (raw, verdicts) in zip(unclear, stretch.judge(unclear), strict=True):
+            mobiles = [verdict for verdict in verdicts if isinstance(verdict, str)]
+            if len(mobiles) < len(verdicts):
+                self._excluded += [_excluded(lines[at], raw, why) for why in verdicts if not isinstance(why, str)]
             if mobiles:
                 found[at] = mobiles[0]
                 self._originals[lines[at]] = raw
@@ -604,4 +615,4 @@ def _blanks(found: list[str]) -> Iterator[int]:
 
 
 def _excluded(line: int, raw: str, why: Why) -> Excluded:
-    return Excluded(line=line, raw=raw[:_LONGEST_RAW], reason=why.reason, detail=why.detail)
+    return Excluded(line, raw[:_LONGEST_RAW], why.reason, why.detail)

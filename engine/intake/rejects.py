@@ -19,7 +19,7 @@ from typing import IO, Any
 from engine.errors import IntakeError
 from engine.intake.columns import OWN_COLUMNS, folded
 from engine.intake.files import ListFile
-from engine.intake.harmless import harmless, unharmed
+from engine.intake.harmless import all_harmless, harmless, unharmed
 from engine.language import _
 from engine.lines import untagged
 from engine.model import Excluded
@@ -41,7 +41,7 @@ class RejectsFile:
         """`lists`: where the rows come from; their lines are tagged with the places of the lists, from `first` on."""
         self.path = path
         self._first = first
-        self._labels = [each.label for each in lists]
+        self._labels = [harmless(each.label) for each in lists]
         self._shapes, self._header = _laid_out(lists)
         self.written = 0
         self._file: IO[str] | None = None
@@ -94,8 +94,8 @@ class RejectsFile:
     def _row(self, row: Excluded, cells: Sequence[str]) -> list[str | int]:
         source, line = untagged(row.line)
         shape = self._shapes[source - self._first]
-        own: list[str | int] = [harmless(self._labels[source - self._first]), line, row.reason.value, _(row.detail)]
-        return [*own, *map(harmless, shape.laid_out(cells, len(self._header)))]
+        cells = all_harmless(shape.laid_out(cells, len(self._header)))
+        return [self._labels[source - self._first], line, row.reason.value, _(row.detail), *cells]
 
 
 class _Shape:
@@ -103,9 +103,13 @@ class _Shape:
 
     def __init__(self, places: Sequence[int | None], *, of_rejects: bool) -> None:
         self._places, self._of_rejects = places, of_rejects
+        in_order = not of_rejects and list(places) == list(range(len(places)))
+        self._as_they_stand = len(places) if in_order else None  # so many cells of a row need no place of their own
 
-    def laid_out(self, cells: Sequence[str], width: int) -> list[str]:
+    def laid_out(self, cells: Sequence[str], width: int) -> Sequence[str]:
         """The cells at their places; those beyond the list's width follow, so that the row is malformed again."""
+        if len(cells) == width == self._as_they_stand:
+            return cells
         if self._of_rejects:
             cells = list(map(unharmed, cells))
         laid = [""] * width

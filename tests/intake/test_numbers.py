@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engine.errors import BadRecipient
 from engine.intake import examine, normalise
 from engine.model import Exclusion
-from engine.numbers import MOBILE, Refusal
+from engine.numbers import _USUAL_LANDLINE, MOBILE, Refusal, _verdict
 from tests.numbers import mobile, mobiles
 
 M = mobile()
@@ -196,3 +196,8 @@ def test_a_number_is_made_only_of_digits_that_stand_in_the_cell(cell: str) -> No
         if isinstance(verdict, str):
             digits = "".join(sign for sign in cell.translate(str.maketrans("１", "1")) if sign.isdigit())
             assert verdict in digits
+
+
+@given(st.from_regex(_USUAL_LANDLINE, fullmatch=True))
+def test_a_usual_landline_is_what_the_long_way_makes_of_it(cell: str) -> None:
+    assert examine(cell) == (_verdict(cell),)

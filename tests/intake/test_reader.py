@@ -316,6 +316,11 @@ def test_one_odd_row_among_even_ones_changes_nothing_for_the_others(tmp_path: Pa
     assert got.mobiles == [number for at, number in enumerate(numbers) if at != 7_000 or not bad.count("z")]
 
 
+def test_a_list_of_one_column_does_not_hide_a_second_cell(tmp_path: Path) -> None:
+    got = taken(written(tmp_path, f"手机号\n{A}\n{B},{C}\n+86{D}\n"))
+    assert (got.mobiles, got.reasons) == ([A, D], [(3, Exclusion.MALFORMED)])
+
+
 def test_the_cells_of_a_row_are_there_whichever_is_asked_for(tmp_path: Path) -> None:
     numbers = mobiles(9_000)
     path = written(tmp_path, "".join(f"{at},{number},\n" for at, number in enumerate(numbers)), encoding="gb18030")

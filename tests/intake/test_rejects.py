@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from engine.errors import IntakeError
 from engine.intake import ListFile, RejectsFile, Seen, Texts, inspect, placed, read_all
 from engine.intake.columns import OWN_COLUMNS
-from engine.intake.harmless import harmless, unharmed
+from engine.intake.harmless import all_harmless, harmless, unharmed
 from engine.model import Excluded, Exclusion, Message
 from tests.intake.lists import written
 from tests.numbers import mobile, mobiles
@@ -110,6 +110,15 @@ def test_several_lists_stand_side_by_side_and_share_the_column_of_numbers(tmp_pa
     ]
 
 
+def test_a_shifted_row_as_wide_as_all_lists_together_keeps_the_places_of_its_list(tmp_path: Path) -> None:
+    first = inspect(written(tmp_path, f"手机号,姓名\n{A},王\nx,李,多\n", name="first.csv"))
+    second = inspect(written(tmp_path, f"手机号,姓名,城市\n{B},王,沪\nx,李,沪\n", name="second.csv"))
+    header, shifted, whole = shown(rejected(tmp_path, first, second))
+    assert header[4:] == ["手机号", "姓名", "城市"]
+    assert (shifted[2], shifted[4:]) == ("malformed", ["x", "李", "", "多"])
+    assert (whole[2], whole[4:]) == ("invalid", ["x", "李", "沪"])
+
+
 def test_a_list_without_a_header_gets_one_that_keeps_the_places_as_names(tmp_path: Path) -> None:
     plain = inspect(written(tmp_path, f"王,{A},x\n李,12,y\n"))
     path = rejected(tmp_path, plain)
@@ -171,3 +180,8 @@ def test_a_number_stays_as_it_was_written(cell: str) -> None:
 @given(st.text() | st.text(alphabet="'=+-@1 \t\n"))
 def test_what_was_made_harmless_is_taken_back_exactly(cell: str) -> None:
     assert unharmed(harmless(cell)) == cell
+
+
+@given(st.lists(st.one_of(st.text(max_size=3), st.text(alphabet="'=+-@\t\r\n1x", max_size=4)), max_size=5))
+def test_a_row_is_made_harmless_cell_by_cell(row: list[str]) -> None:
+    assert list(all_harmless(row)) == [harmless(cell) for cell in row]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import fcntl
 import os
 import signal
 import sys
@@ -89,6 +90,13 @@ def test_a_text_of_its_own_makes_a_part_fuller(tmp_path: Path) -> None:
         parts = list(pipeline.parts(replace(surveying(tmp_path), surveys=False)))
     assert sum(len(part.messages) for part in parts) == 30_000
     assert max(len(part.messages) for part in parts) <= MOST_GROUPS
+
+
+def test_some_parts_have_room_in_the_pipe(tmp_path: Path) -> None:
+    allowed = int(Path("/proc/sys/fs/pipe-max-size").read_text())
+    with reading(tmp_path, ["手机号", mobile()]) as pipeline:
+        assert pipeline._child.stdout is not None
+        assert fcntl.fcntl(pipeline._child.stdout, fcntl.F_GETPIPE_SZ) >= min(1 << 20, allowed)
 
 
 def ahead(chunks: Iterator[Chunk]) -> tuple[_ReadAhead, list[Chunk]]:
