@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from engine.errors import IntakeError
 from engine.intake import ListFile, RejectsFile, Seen, Texts, inspect, placed, read_all
 from engine.intake.columns import OWN_COLUMNS
 from engine.intake.harmless import all_harmless, harmless, unharmed
+from engine.intake.rejects import as_csv
 from engine.model import Excluded, Exclusion, Message
 from tests.intake.lists import written
 from tests.numbers import mobile, mobiles
@@ -185,3 +187,11 @@ def test_what_was_made_harmless_is_taken_back_exactly(cell: str) -> None:
 @given(st.lists(st.one_of(st.text(max_size=3), st.text(alphabet="'=+-@\t\r\n1x", max_size=4)), max_size=5))
 def test_a_row_is_made_harmless_cell_by_cell(row: list[str]) -> None:
     assert list(all_harmless(row)) == [harmless(cell) for cell in row]
+
+
+@given(st.lists(st.one_of(st.text(max_size=3), st.text(alphabet=',"\r\n x;\t', max_size=4)), min_size=2, max_size=5))
+def test_a_row_is_written_as_csv_would(row: list[str]) -> None:
+    expected = io.StringIO()
+    csv.writer(expected).writerow(row)
+    assert f"{as_csv(row)}\r\n" == expected.getvalue()
+    assert f"{as_csv(row[:1])},{as_csv(row[1:])}\r\n" == expected.getvalue()
