@@ -183,12 +183,12 @@ class Lane:
     def _ahead(self) -> int:
         """How many may get ready while all slots are taken: as many as come free until their intents are on the disk.
 
-        No more: what is ready and has not left is in doubt when the process is killed.
+        No more, and never more than there are slots: what is ready and has not left is in doubt when the process is killed.
         """
         if not self._took_s:
             return 0
         meanwhile = self.slots.limit * self._ready_s / self._took_s
-        return 0 if meanwhile < 1 else min(self.slots.limit // 2, math.ceil(meanwhile))
+        return 0 if meanwhile < 1 else min(self.slots.limit, math.ceil(meanwhile))
 
     def parts_of(self, size: int, avoiding: Iterable[int]) -> tuple[int, ...]:
         """The sizes in which a batch of `size` numbers had better go now: itself, or parts while answers get lost."""

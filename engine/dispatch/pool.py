@@ -215,8 +215,11 @@ class Pool:
             await waiting.put(None)
 
     def _employ(self, group: asyncio.TaskGroup, waiting: asyncio.Queue[Claim | None]) -> None:
-        """A worker for each slot, and as many whose outcome is being written. More may be allowed while the pool runs."""
-        while self._workers < 2 * self._lane.limits.in_flight:
+        """For each slot one that has it, one that is ready for it, and two whose outcomes are being written.
+
+        With fewer, the journal's groups are small, and each waits for the disk. More slots may be allowed while the pool runs.
+        """
+        while self._workers < 4 * self._lane.limits.in_flight:
             self._workers += 1
             group.create_task(self._deliver_all(waiting), name=f"worker {self._workers}")
 
@@ -244,7 +247,7 @@ class Pool:
             coming.cancel()
 
     async def _claim(self, limit: int) -> list[Claim]:
-        ahead = 6 * self._lane.limits.in_flight  # with the workers, in the queue, and waiting to get into it
+        ahead = 8 * self._lane.limits.in_flight  # with the workers, in the queue, and waiting to get into it
         lease_s = LEASE_S + 2 * self._lane.pace.takes_s(ahead, ahead * self.largest)
         until = self._lease_clock() + lease_s
         avoiding = tuple(self._avoided_sizes())
