@@ -88,7 +88,7 @@ class Commits:
             await asked.to_its_end()
         except asyncio.CancelledError:
             if asked.failure is not None:
-                logger.error("a write failed while its task was being cancelled", exc_info=asked.failure)
+                logger.error("a write failed while its task was being cancelled", extra={"problem": str(asked.failure)})
             raise
         if asked.failure is not None:
             raise asked.failure
