@@ -227,6 +227,7 @@ class Links:
             **proxied(route, address.host_port_subcomponent or ""),
         )
         self._places = asyncio.Semaphore(most)
+        self.taken = 0  # by requests that are under way
         self._connect_s, self._keepalive_s = connect_s, keepalive_s
         self._kept: deque[Link] = deque()
 
@@ -240,15 +241,18 @@ class Links:
         if not self._places.locked():
             await self._places.acquire()  # at once
             if (link := self._longest_kept()) is not None:
+                self.taken += 1
                 return link
             self._places.release()
         async with asyncio.timeout(self._connect_s):
             await self._places.acquire()
             try:
-                return self._longest_kept() or await self._made()
+                link = self._longest_kept() or await self._made()
             except BaseException:  # the place is given back, then it is raised on
                 self._places.release()
                 raise
+            self.taken += 1
+            return link
 
     def put_back(self, link: Link) -> None:
         """Its answer is read and judged; the next request may have it."""
@@ -257,16 +261,20 @@ class Links:
             self._kept.append(link)
         else:
             link.close()
-        self._places.release()
+        self._free()
 
     def drop(self, link: Link) -> None:
         """Its exchange went wrong; nobody may use it again."""
         link.reset()
-        self._places.release()
+        self._free()
 
     def give_up(self, link: Link) -> None:
         """Nothing was written to it this time, and nothing may be."""
         link.close()
+        self._free()
+
+    def _free(self) -> None:
+        self.taken -= 1
         self._places.release()
 
     async def __aenter__(self) -> Self:
