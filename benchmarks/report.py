@@ -16,11 +16,23 @@ BEGIN, END = "<!-- results begin -->", "<!-- results end -->"
 
 
 def write_result(folder: Path, name: str, result: dict[str, Any]) -> Path:
-    """Write down what one benchmark came to."""
+    """Write down what one benchmark came to, to six digits: more are noise, and eleven may look like somebody's number."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_rounded(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: _rounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_rounded(each) for each in value]
+        case _:
+            return value
 
 
 def write_report(results: Path = RESULTS, readme: Path = README, plots: Path = PLOTS) -> list[str]:

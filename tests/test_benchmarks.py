@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from xml.etree import ElementTree
@@ -131,3 +132,10 @@ def test_a_small_round_is_measured_written_and_shown(tmp_path: Path) -> None:
     assert "old" not in written
     assert "`python -m benchmarks latency`" in written
     assert ElementTree.fromstring((tmp_path / "plots" / "latency.svg").read_text(encoding="utf-8")).tag.endswith("svg")
+
+
+def test_figures_are_written_to_six_digits(tmp_path: Path) -> None:
+    path = report.write_result(
+        tmp_path, "x", {"rate": 1234.56789012345, "rows": 1_000_000, "each": [0.1, 2 / 3], "says": "x"}
+    )
+    assert json.loads(path.read_text()) == {"rate": 1234.57, "rows": 1_000_000, "each": [0.1, 0.666667], "says": "x"}
