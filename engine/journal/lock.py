@@ -105,13 +105,14 @@ def _take(handle: int) -> None:
 
 
 def _is_there(pid: int) -> bool:
+    """Whether it runs. One that was killed is listed until whoever started it has looked."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # somebody else's, or a system that does not tell
         return True
-    return True
 
 
 def _open_private(path: Path) -> int:

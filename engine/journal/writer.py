@@ -37,6 +37,7 @@ Work = Callable[[Engine, Item], Result]
 """Something to be done with the engine that writes. A function of a module: it may have to be named to another process."""
 
 _HEAD = struct.Struct(">I")
+_OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they come to every process of it; the sender decides
 
 
 class Writer(Protocol):
@@ -97,15 +98,16 @@ class ForkedWriter:
 
     async def call(self, work: Work[Item, Result], item: Item) -> Result:
         """See `Writer`. Raises JournalError when the other process is gone; whether that was written nobody knows."""
+        said = pickle.dumps((work, item), pickle.HIGHEST_PROTOCOL)
         async with self._one:
             if self._ended:
                 raise _gone()
-            ended, self._ended = self._ended, True  # until the answer is here: after a cancellation nobody reads it
+            self._ended = True  # until the answer is here: after a cancellation nobody reads it
             try:
-                done, told = await self._ask(pickle.dumps((work, item), pickle.HIGHEST_PROTOCOL))
+                done, told = await self._ask(said)
             except (asyncio.IncompleteReadError, OSError):
                 raise _gone() from None
-            self._ended = ended
+            self._ended = False
         if not done:
             raise told
         result: Result = told
@@ -152,11 +154,7 @@ def _serve(talk: socket.socket, connect: Callable[[], Engine], keeping: int) -> 
     try:
         gc.freeze()  # what was loaded is no rubbish, and looking at it would copy it
         signal.set_wakeup_fd(-1)
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # they come to the whole group; the sender decides
+        for number in _OF_THE_GROUP:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         _let_go_of_all_but({keeping, talk.fileno()})

@@ -169,6 +169,23 @@ async def test_the_lock_is_held_until_the_writer_of_a_killed_owner_has_ended(pla
         assert journal.epoch == 2
 
 
+async def test_the_writer_of_an_owner_that_nobody_has_looked_after_is_waited_for_too(place: ApartPlace) -> None:
+    """A killed process stays listed until whoever started it asks for its end."""
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(place.path)], cwd=ROOT, stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout is not None
+        writer = int(child.stdout.readline())
+        while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            await asyncio.sleep(0.01)
+        opening = asyncio.ensure_future(asyncio.to_thread(journal_lock, place.path))
+        try:
+            done, _ = await asyncio.wait({opening}, timeout=0.3)
+            assert not done
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        (await opening).release()
+
+
 async def test_the_lock_of_an_owner_that_lives_is_not_waited_for(
     place: ApartPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
