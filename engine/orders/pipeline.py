@@ -334,8 +334,7 @@ def main() -> None:
     language.speak(language.chosen(None, os.environ))
     for number in (signal.SIGINT, signal.SIGTERM):  # both also come to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
-    for number in _STOPS:
-        signal.signal(number, _stop)
+    signal.signal(signal.SIGALRM, _stop)
     sys.unraisablehook = _swallowed
     gc.freeze()
     gc.set_threshold(

@@ -542,3 +542,25 @@ async def test_a_stop_that_comes_where_nothing_can_be_raised_comes_again() -> No
     )
     output, errors = await child.communicate()
     assert (output.decode(), errors.decode()) == ("stopped\n", "")
+
+
+_STOPPED_AT_ONCE = """
+import signal
+from engine.orders import pipeline
+install = signal.signal
+def installed(number, handler):
+    before = install(number, handler)
+    if number == signal.SIGUSR1 and handler is pipeline._stop:
+        signal.raise_signal(number)
+    return before
+signal.signal = installed
+pipeline.main()
+"""
+
+
+async def test_a_stop_that_comes_as_soon_as_it_is_looked_for_is_no_error() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _STOPPED_AT_ONCE, stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await child.communicate()
+    assert (child.returncode, errors.decode()) == (0, "")
