@@ -25,6 +25,7 @@ GROUPS = {
     "engine.moments": "vocabulary",
     "engine.clock": "vocabulary",
     "engine.crashing": "vocabulary",
+    "engine.frames": "vocabulary",
     "engine.events": "vocabulary",
     "engine.reasons": "vocabulary",
     "engine.terms": "vocabulary",

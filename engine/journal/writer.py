@@ -3,9 +3,9 @@
 The interpreter runs one thread at a time, so a busy sender and a writing thread hold each other up: together they took
 as long as both one after the other. A sender forks its writer in place of that; two cores then do the work of two.
 
-Frames on the socket between them: four bytes of length, then a pickle; both ends are this program. An empty frame says
-that nothing follows, and the writer closes the journal. A socket that ends without one says that the sender is gone: the
-writer ends where it stands, as if it had been killed too. It holds the owner's lock until then.
+On the socket between them go pairs of work and item one way, and what came of each the other. None says that nothing
+follows, and the writer closes the journal. A socket that ends without it says that the sender is gone: the writer ends where
+it stands, as if it had been killed too. It holds the owner's lock until then.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import pickle
 import signal
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +24,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Engine
 
-from engine import crashing
+from engine import crashing, frames
 from engine.errors import EngineError, JournalError
 from engine.journal.faults import journal_error
 from engine.language import _
@@ -36,7 +34,6 @@ Result = TypeVar("Result")
 Work = Callable[[Engine, Item], Result]
 """Something to be done with the engine that writes. A function of a module: it may have to be named to another process."""
 
-_HEAD = struct.Struct(">I")
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they come to every process of it; the sender decides
 
 
@@ -98,14 +95,16 @@ class ForkedWriter:
 
     async def call(self, work: Work[Item, Result], item: Item) -> Result:
         """See `Writer`. Raises JournalError when the other process is gone; whether that was written nobody knows."""
-        said = pickle.dumps((work, item), pickle.HIGHEST_PROTOCOL)
+        said = frames.packed((work, item), checked=False)
         async with self._one:
             if self._ended:
                 raise _gone()
             self._ended = True  # until the answer is here: after a cancellation nobody reads it
             try:
-                done, told = await self._ask(said)
-            except (asyncio.IncompleteReadError, OSError):
+                self._writer.writelines(said)
+                await self._writer.drain()
+                done, told = await frames.receive(self._reader)
+            except (EOFError, OSError, frames.Garbled):
                 raise _gone() from None
             self._ended = False
         if not done:
@@ -113,19 +112,12 @@ class ForkedWriter:
         result: Result = told
         return result
 
-    async def _ask(self, said: bytes) -> tuple[bool, Any]:
-        self._writer.write(_HEAD.pack(len(said)) + said)
-        await self._writer.drain()
-        (size,) = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
-        done, told = pickle.loads(await self._reader.readexactly(size))  # noqa: S301  the other process is this program
-        return done, told
-
     async def close(self) -> None:
         """See `Writer`. Returns when the other process has ended."""
         async with self._one:
             with suppress(OSError):
                 if not self._ended:
-                    self._writer.write(_HEAD.pack(0))
+                    self._writer.writelines(frames.packed(None, checked=False))
                     await self._writer.drain()
                     await self._reader.read()  # to its end, which is the process's
             self._ended = True
@@ -160,9 +152,8 @@ def _serve(talk: socket.socket, connect: Callable[[], Engine], keeping: int) -> 
         _let_go_of_all_but({keeping, talk.fileno()})
         crashing.together_with(os.getppid())
         engine = connect()
-        while said := _read(talk):
-            work, item = pickle.loads(said)  # noqa: S301  the other process is this program
-            _write(talk, pickle.dumps(_done(work, engine, item), pickle.HIGHEST_PROTOCOL))
+        while (asked := frames.read(talk)) is not None:
+            frames.write(talk, _done(engine, *asked), checked=False)
         engine.dispose()
     except (EOFError, OSError):  # the sender is gone
         os._exit(1)
@@ -170,7 +161,7 @@ def _serve(talk: socket.socket, connect: Callable[[], Engine], keeping: int) -> 
         os._exit(0)
 
 
-def _done(work: Work[Any, Any], engine: Engine, item: object) -> tuple[bool, Any]:
+def _done(engine: Engine, work: Work[Any, Any], item: object) -> tuple[bool, Any]:
     try:
         return True, work(engine, item)
     except Exception as error:  # noqa: BLE001  whatever it is, it is told to whoever asked for the work
@@ -186,26 +177,6 @@ def _let_go_of_all_but(kept: set[int]) -> None:
         if number > 2 and number not in kept:
             with suppress(OSError):
                 os.close(number)
-
-
-def _read(talk: socket.socket) -> bytes:
-    (size,) = _HEAD.unpack(_exactly(talk, _HEAD.size))
-    return _exactly(talk, size)
-
-
-def _exactly(talk: socket.socket, size: int) -> bytes:
-    told = bytearray(size)
-    view, got = memoryview(told), 0
-    while got < size:
-        more = talk.recv_into(view[got:])
-        if not more:
-            raise EOFError
-        got += more
-    return bytes(told)
-
-
-def _write(talk: socket.socket, told: bytes) -> None:
-    talk.sendall(_HEAD.pack(len(told)) + told)
 
 
 @contextmanager

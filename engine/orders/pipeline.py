@@ -1,8 +1,7 @@
 """Row -> Recipient -> Batch in a process of its own.
 
 Reading a million rows takes a core for a second. In its own process that second passes while the sender loads its
-libraries, logs in and writes the first batches to the journal. Frames on the pipes: four bytes of length, then a pickle;
-both ends are this program.
+libraries, logs in and writes the first batches to the journal. What goes over the pipes is in engine/frames.py.
 
     parent                      child
     Reading  ── request ──►     inspect, read the exclude and only lists
@@ -24,13 +23,10 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import pickle
 import signal
-import struct
 import subprocess
 import sys
 import warnings
-import zlib
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -40,7 +36,7 @@ from pathlib import Path
 from select import select
 from typing import IO, TYPE_CHECKING, Any
 
-from engine import language
+from engine import frames, language
 from engine.errors import EngineError, IntakeError
 from engine.language import _
 from engine.model import Chunk, Excluded, Message, PlannedBatch
@@ -61,8 +57,6 @@ _PART_ROWS = 20_000  # the parent commits each part, and what it does beside the
 _MESSAGE_ROWS = 4  # as many as a text of its own counts for
 
 _PIPE_BYTES = 1 << 20  # what Linux gives to everybody; a part of 20,000 rows is 0.3 MB
-
-_HEAD = struct.Struct(">II")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +195,7 @@ class Pipeline:
                 self._answers.shutdown()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
-                with suppress(BrokenPipeError):  # what could not be written is still in its buffer
-                    pipe.close()
+                pipe.close()
 
     def end(self) -> None:
         """End the child now; it removes its unfinished files. A thread that waits for it gets an IntakeError."""
@@ -351,7 +344,7 @@ def main() -> None:
             for number in _STOPS:
                 signal.signal(number, signal.SIG_IGN)  # it ends already, and must not stop on the way out
     except (BrokenPipeError, EOFError, _Stopped):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())  # for what Python still holds in its buffer
+        pass  # nobody is there to be told
 
 
 class _Stopped(BaseException):
@@ -636,24 +629,14 @@ def _unpacked(packed: _Packed) -> Part:
 
 
 def _write(pipe: IO[bytes], value: object) -> None:
-    """A frame: its length, its checksum, the pickled value.
-
-    Not through the pipe's buffer: a process that was stopped (Ctrl-Z) and continued in the middle of a buffered write wrote
-    bytes twice or not at all on Python 3.11, and these are telephone numbers.
-    """
-    frame = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    for data in (_HEAD.pack(len(frame), zlib.crc32(frame)), frame):
-        left = memoryview(data)
-        while left:
-            left = left[os.write(pipe.fileno(), left) :]
+    frames.write(pipe, value, checked=True)
 
 
 def _read(pipe: IO[bytes]) -> Any:
-    size, checksum = _HEAD.unpack(_exactly(pipe, _HEAD.size))
-    frame = _exactly(pipe, size)
-    if zlib.crc32(frame) != checksum:
-        raise IntakeError(_("what the reading process sent came changed; run the same command again"))
-    return pickle.loads(frame)  # noqa: S301  the other end is this program
+    try:
+        return frames.read(pipe)
+    except frames.Garbled:
+        raise IntakeError(_("what the reading process sent came changed; run the same command again")) from None
 
 
 def _widen(pipe: IO[bytes] | None) -> None:
@@ -661,13 +644,6 @@ def _widen(pipe: IO[bytes] | None) -> None:
     if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
-def _exactly(pipe: IO[bytes], size: int) -> bytes:
-    data = pipe.read(size)
-    if len(data) < size:  # the other end died in the middle of a frame
-        raise EOFError
-    return data
 
 
 if __name__ == "__main__":
