@@ -169,14 +169,13 @@ def _done(engine: Engine, work: Work[Any, Any], item: object) -> tuple[bool, Any
 
 
 def _let_go_of_all_but(kept: set[int]) -> None:
-    """A connection or a pipe that this process held too would not end where the sender ends it."""
+    """A connection or a pipe that this process held too would not end where the sender ends it.
+
+    The numbers stay taken: objects of the sender still have them, and what its log writes must not land in the journal.
+    """
     nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
+    for number in {0, 1, 2, *map(int, os.listdir("/proc/self/fd"))} - kept:
         os.dup2(nothing, number)
-    for number in map(int, os.listdir("/proc/self/fd")):
-        if number > 2 and number not in kept:
-            with suppress(OSError):
-                os.close(number)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from engine.journal.lock import is_held, journal_lock
 from engine.journal.opening import open_journal
 from engine.journal.store import SqlJournal
 from engine.journal.writer import ForkedWriter
+from engine.telemetry import LogFile, _RotatingFile, logger
 from tests.journal.stores import ApartPlace, accepted, claimed, intended, planned, states
 
 ROOT = Path(__file__).parents[2]
@@ -70,6 +72,28 @@ async def test_it_holds_nothing_but_the_lock_and_its_socket(place: ApartPlace, t
     assert not [
         name for name in held if name.startswith(("pipe:", "anon_inode:")) and name != os.readlink("/proc/self/fd/2")
     ]
+
+
+async def test_what_it_logs_stands_in_the_log_and_not_in_the_journal(place: ApartPlace, tmp_path: Path) -> None:
+    log = tmp_path / "xinshi.log"
+    handler = _RotatingFile(LogFile(path=log, level=logging.INFO, max_bytes=1 << 20, keep=1))
+    logger.addHandler(handler)
+    try:
+        async with place.open() as journal:
+            await planned(journal, 1)
+            await journal._commits.do(telling, "from there")
+            await planned(journal, 1, name="summer")
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert log.read_text().count("from there") == 1
+    assert [row["integrity_check"] for row in place.rows("PRAGMA integrity_check")] == ["ok"]
+
+
+def telling(_: Connection, words: Sequence[str]) -> list[None]:
+    for each in words:
+        logger.error(each)
+    return [None] * len(words)
 
 
 async def test_errors_come_back_as_they_were_raised(place: ApartPlace) -> None:
