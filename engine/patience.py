@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import IO
 
 from engine.dispatch.waiting import unless_set
 from engine.errors import BadAnswer, GatewayError, JournalBusy, NoAnswer, NotSent, Refused, SendRefused
@@ -101,7 +102,7 @@ class Sending:
     stop: Stop
     allow_partial: bool = False
     reserved: Decimal = ZERO  # points that are for other campaigns
-    whom: Callable[[], bytes] | None = None  # for whom all of it was planned, where that is known still
+    whom: Callable[[], IO[bytes] | None] | None = None  # for whom all of it was planned, where that is known still
 
     async def run(self, record: CampaignRecord, *, limit: int | None = None, waits: bool = True) -> CampaignSummary:
         """`Engine.run`, again and again while `waits`. Raises JournalError."""

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
+from typing import IO
 
 from engine.clock import Clocks, SteadyClock
 from engine.dispatch.finish import finish
@@ -249,7 +250,7 @@ class Engine:
         limit: int | None = None,
         reserved: Decimal = ZERO,
         mends: Collection[PauseReason] = (),
-        whom: Callable[[], bytes] | None = None,
+        whom: Callable[[], IO[bytes] | None] | None = None,
     ) -> CampaignSummary:
         """Send what is planned of a campaign, until nothing is left, a reason to pause, or a stop. Raises JournalError.
 

@@ -6,14 +6,21 @@ kept, so those numbers are asked for each time.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import secrets
+import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import IO, cast
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
+    FromClause,
     delete,
     exists,
     func,
@@ -23,6 +30,7 @@ from sqlalchemy import (
     select,
     text,
     type_coerce,
+    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +41,8 @@ from engine.model import BatchState, OutcomeKind, RefusalKind
 HOUR_US = 3_600_000_000
 _AT_ONCE = 1_000  # batches put together into one row: up to a million numbers, mostly a tenth
 _NOBODY = 0  # the hour of the row that every campaign has whose sets are kept: it may have reached nobody
+_WHOLE_BYTES = 4 << 20  # a set of a million and a half; what is larger is written piece by piece
+_PIECE_BYTES = 1 << 20
 _OPEN = [state.value for state in (BatchState.PLANNED, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_DOUBT)]
 _MAY_HAVE_REACHED = or_(
     attempt.c.outcome.is_(None),
@@ -71,7 +81,7 @@ class ReachedLooks(ABC):
         """The campaigns of all accounts that may have reached somebody since then (microseconds since 1970), newest first."""
         open_ = exists().where(batch.c.campaign_id == campaign.c.id, batch.c.state.in_(_OPEN))
         mine = reached.c.campaign_id == campaign.c.id
-        kept = exists().where(mine, reached.c.recipients == campaign.c.recipients)
+        kept = exists().where(mine, reached.c.hour == _NOBODY, reached.c.recipients == campaign.c.recipients)
         lately = exists().where(mine, reached.c.hour >= since_us // HOUR_US)
         begun = exists().where(
             attempt.c.campaign_id == campaign.c.id, attempt.c.started_at >= literal_column(str(since_us))
@@ -207,11 +217,78 @@ def keep_reached(connection: Connection, kept: Sequence[_Kept]) -> list[None]:
     return [None] * len(kept)
 
 
+# Large sets come a piece at a time, each on the disk before the next one: whole, ten millions would be in the memory of two
+# processes several times. Until the last piece is there, the row of nobody holds a mark in the place of the recipients, so that
+# the sets do not count as kept, and pieces of another who writes them too do not come between.
+
+_Room = tuple[int, int, int, Sequence[tuple[int, int]]]
+_Piece = tuple[int, int, int, int, bytes]
+_Whole = tuple[int, int, int]
+
+
+def make_room(connection: Connection, rooms: Sequence[_Room]) -> list[None]:
+    """Begin the sets of campaigns, each hour with its size, in the place of those there were."""
+    for campaign_id, mark, recipients, hours in rooms:
+        connection.execute(delete(reached).where(reached.c.campaign_id == campaign_id))
+        for hour, size in ((_NOBODY, 0), *hours):
+            row = {"campaign_id": campaign_id, "hour": hour, "recipients": mark if hour == _NOBODY else recipients}
+            connection.execute(insert(reached).values(row | {"numbers": func.zeroblob(size)}))
+    return [None] * len(rooms)
+
+
+def fill_room(connection: Connection, pieces: Sequence[_Piece]) -> list[None]:
+    """Put pieces of sets into their places. Nothing where the room is gone, or another's by now."""
+    for campaign_id, mark, hour, at, piece in pieces:
+        mine = (reached.c.campaign_id == campaign_id) & (reached.c.hour == hour)
+        marked = exists().where(_of_nobody(_BESIDE, campaign_id, mark))
+        place = connection.execute(select(_ROW).select_from(reached).where(mine, marked)).scalar()
+        if place is not None:
+            # Differs by necessity: SQL has no word for a part of a value.
+            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+            with driver.blobopen(reached.name, reached.c.numbers.name, place) as numbers:
+                numbers.seek(at)
+                numbers.write(piece)
+    return [None] * len(pieces)
+
+
+def close_room(connection: Connection, whole: Sequence[_Whole]) -> list[None]:
+    """The sets of campaigns are whole."""
+    for campaign_id, mark, recipients in whole:
+        mine = _of_nobody(reached, campaign_id, mark)
+        connection.execute(update(reached).where(mine).values(recipients=recipients))
+    return [None] * len(whole)
+
+
+_ROW: ColumnElement[int] = literal_column("reached.rowid")
+_BESIDE = reached.alias()
+
+
+def _of_nobody(rows: FromClause, campaign_id: int, mark: int) -> ColumnElement[bool]:
+    return (rows.c.campaign_id == campaign_id) & (rows.c.hour == _NOBODY) & (rows.c.recipients == mark)
+
+
 class ReachedWrites:
     """The verb that keeps sets."""
 
     _commits: Commits
 
-    async def keep_reached(self, campaign_id: int, recipients: int, hours: Sequence[tuple[int, bytes]]) -> None:
-        """Keep who was reached by a campaign that is over. `recipients`: how many it had; later ones make it stale."""
-        await self._commits.do(keep_reached, (campaign_id, recipients, hours))
+    async def keep_reached(self, campaign_id: int, recipients: int, hours: Sequence[tuple[int, IO[bytes]]]) -> None:
+        """Keep who was reached by a campaign that is over: packed sets by their hour, each read from its beginning to its end.
+
+        `recipients`: how many it had; later ones make it stale.
+        """
+        sizes = [(hour, await asyncio.to_thread(numbers.seek, 0, os.SEEK_END)) for hour, numbers in hours]
+        for _, numbers in hours:
+            await asyncio.to_thread(numbers.seek, 0)
+        if sum(size for _, size in sizes) <= _WHOLE_BYTES:
+            whole = [(hour, await asyncio.to_thread(numbers.read)) for hour, numbers in hours]
+            await self._commits.do(keep_reached, (campaign_id, recipients, whole))
+            return
+        mark = -1 - secrets.randbits(31)
+        await self._commits.do(make_room, (campaign_id, mark, recipients, sizes))
+        for hour, numbers in hours:
+            at = 0
+            while piece := await asyncio.to_thread(numbers.read, _PIECE_BYTES):
+                await self._commits.do(fill_room, (campaign_id, mark, hour, at, piece))
+                at += len(piece)
+        await self._commits.do(close_room, (campaign_id, mark, recipients))

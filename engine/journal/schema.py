@@ -281,7 +281,8 @@ reached = Table(
     # it is missing, or where the campaign has more recipients by now. Only kept of campaigns that are over.
     Column("campaign_id", ForeignKey("campaign.id", ondelete="CASCADE"), primary_key=True),
     Column("hour", Integer, primary_key=True),  # since 1970 UTC, in which the attempts began
-    Column("recipients", Integer, nullable=False),  # that the campaign had then
+    # That the campaign had then. Of hour 0, where nobody is, also a mark below 0: the sets are not whole yet.
+    Column("recipients", Integer, nullable=False),
     Column("numbers", LargeBinary, nullable=False),  # a packed set; see intake/seen.py
 )
 

@@ -13,7 +13,7 @@ libraries, logs in and writes the first batches to the journal. What goes over t
              ◄── Part … ───
              ◄── PlanTally ─
              ── Whom ─────►     say who is in the batches
-             ◄── a packed set ───
+             ◄── a packed set, piece by piece, and b"" ───
              ── Keep ─────►     keep compressed copies of the lists, while the parent sends; then end
              ◄── what is wrong with that, or "" ───
 """
@@ -26,15 +26,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from array import array
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from select import select
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from engine import frames, language
 from engine.errors import EngineError, IntakeError
@@ -57,6 +58,10 @@ _PART_ROWS = 20_000  # the parent commits each part, and what it does beside the
 _MESSAGE_ROWS = 4  # as many as a text of its own counts for
 
 _PIPE_BYTES = 1 << 20  # what Linux gives to everybody; a part of 20,000 rows is 0.3 MB
+
+Answer = TypeVar("Answer")
+
+_PIECE_BYTES = 1 << 20  # of a packed set: whole, that of ten millions would stand in a frame beside itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +164,8 @@ class Pipeline:
         self._survey: Survey | None = None
         self._tally: PlanTally | None = None
         self._answers: ThreadPoolExecutor | None = None  # takes what comes while the parent sends
-        self._copies: Future[Any] | None = None
-        self._whom: Future[Any] | None = None
+        self._copies: Future[str] | None = None
+        self._whom: Future[IO[bytes] | None] | None = None
         with _inherited_stdin((*listed, *exclude, *only)) as stdin_fd:
             self._child = subprocess.Popen(
                 # -P: a csv.py in the working directory is not what we mean by csv.
@@ -193,6 +198,8 @@ class Pipeline:
             self.end()
             if self._answers is not None:
                 self._answers.shutdown()
+            if (numbers := self.whom()) is not None:
+                numbers.close()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
                 pipe.close()
@@ -259,7 +266,7 @@ class Pipeline:
     def keep(self, folder: Path, *, files: bool) -> None:
         """Have copies of the lists kept, beside what follows; `files`: also of those that are not from standard input."""
         self.listing()
-        self._copies = self._asked(Keep(folder=folder, files=files))
+        self._copies = self._asked(Keep(folder=folder, files=files), self._receive)
 
     def kept(self) -> str:
         """Wait until the copies are there. Returns what is wrong with them, "" where nothing is or none were asked for."""
@@ -271,23 +278,30 @@ class Pipeline:
     def ask_whom(self) -> None:
         """Once the `tally` is there, and before `keep`: have `whom` told, beside what follows."""
         with suppress(IntakeError):
-            self._whom = self._asked(Whom())
+            self._whom = self._asked(Whom(), self._receive_whom)
 
-    def whom(self) -> bytes:
-        """The numbers of all batches as a packed set; b"" where nobody asked, or they are not known."""
+    def whom(self) -> IO[bytes] | None:
+        """The numbers of all batches as a packed set, in a file without a name; None where nobody asked, or they are not known."""
         try:
-            return b"" if self._whom is None else bytes(self._whom.result())
+            return None if self._whom is None else self._whom.result()
         except EngineError:
-            return b""
+            return None
 
-    def _asked(self, question: Whom | Keep) -> Future[Any]:
+    def _receive_whom(self) -> IO[bytes] | None:
+        pieces = iter(self._receive, b"")
+        try:
+            return _put_aside(pieces)
+        finally:
+            deque(pieces, maxlen=0)  # what comes behind them is another answer
+
+    def _asked(self, question: Whom | Keep, answer: Callable[[], Answer]) -> Future[Answer]:
         """What the child will answer. It is taken as soon as it comes, so that the child need not wait to end."""
         if self._answers is None:
             from concurrent.futures import ThreadPoolExecutor  # loaded by then; the child does without
 
             self._answers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
         self._send(question)
-        return self._answers.submit(self._receive)
+        return self._answers.submit(answer)
 
     def _send(self, value: object) -> None:
         assert self._child.stdin is not None
@@ -409,7 +423,7 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
         cutter.read_and_cut(source, target)
     del ahead, seen  # what comes next comes once the campaign is visible, and waiting for it needs little memory
     while isinstance(asked := _read(source), Whom):
-        _write(target, cutter.whom)
+        cutter.tell_whom(target)
     _write(target, _kept(cutter.taken, asked))
 
 
@@ -427,7 +441,7 @@ class _Cutter:
         self._order, self._excluded, self._only = cut, excluded, only
         self.taken = [each for at, each in enumerate(list_files) if at not in cut.left_aside]
         self._columns = [each for at, each in enumerate(cut.columns) if at not in cut.left_aside]
-        self.whom = b""  # the numbers of all batches as a packed set, where somebody may ask for them
+        self._whom = b""  # the numbers of all batches as a packed set, where somebody may ask for them
 
     def read_and_cut(self, source: IO[bytes], target: IO[bytes]) -> None:
         """Read the lists and cut them; where something turns out to be forbidden, again without it."""
@@ -475,7 +489,14 @@ class _Cutter:
         tally.reached = screen.counted(seen, cut.held)
         _write(target, tally)
         if cut.keeps_batches:
-            self.whom = screen.whom(seen, cut.held, recipients=tally.recipients)
+            self._whom = screen.whom(seen, cut.held, recipients=tally.recipients)
+
+    def tell_whom(self, target: IO[bytes]) -> None:
+        """Write who is in the batches, once: what comes next needs the memory no more."""
+        whom, self._whom = memoryview(self._whom), b""
+        for begin in range(0, len(whom), _PIECE_BYTES):
+            _write(target, bytes(whom[begin : begin + _PIECE_BYTES]))
+        _write(target, b"")
 
 
 def _asking(chunks: Iterable[Chunk], surveyor: Surveyor, source: IO[bytes], target: IO[bytes]) -> Iterator[Chunk]:
@@ -559,6 +580,21 @@ def _kept(list_files: Sequence[ListFile], order: Keep) -> str:
     except IntakeError as error:
         return str(error)
     return ""
+
+
+def _put_aside(pieces: Iterator[bytes]) -> IO[bytes] | None:
+    """The pieces in a file without a name; None where there are none, or is no room.
+
+    They are wanted when all has been sent, and take no memory until then.
+    """
+    with suppress(OSError), ExitStack() as undo:
+        file: IO[bytes] = undo.enter_context(tempfile.TemporaryFile())
+        file.writelines(pieces)
+        file.flush()
+        if file.tell():
+            undo.pop_all()
+            return file
+    return None
 
 
 @contextmanager

@@ -6,9 +6,11 @@ Delivered, unreported and in doubt count as reached, undelivered does not. The j
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import IO
 
 from engine.intake.reached import ALIKE, ANY, Hours, ReachedSet
 from engine.journal.reached import HOUR_US, Reaching
@@ -101,15 +103,17 @@ async def sighted(
     return Sighting(sets=tuple(sets), names=names)
 
 
-async def remember(journal: SqlJournal, campaign_id: int, *, whom: Callable[[], bytes] | None = None) -> None:
+async def remember(
+    journal: SqlJournal, campaign_id: int, *, whom: Callable[[], IO[bytes] | None] | None = None
+) -> None:
     """Keep whom a campaign reached, if it is over, so that the next list is compared with it in a moment.
 
-    `whom` tells for whom all of it was planned, as a packed set, b"" where that is not known any more; it blocks.
+    `whom` tells for whom all of it was planned, as a packed set in a file, None where that is not known any more; it blocks.
     """
     for each in await journal.reaching(since_us=0, campaign_id=campaign_id):
         if each.is_over and not each.is_kept:
             hour = None if whom is None else await journal.only_hour(each.campaign_id)
-            if hour is not None and whom is not None and (numbers := await asyncio.to_thread(whom)):
+            if hour is not None and whom is not None and (numbers := await asyncio.to_thread(whom)) is not None:
                 await journal.keep_reached(each.campaign_id, each.recipients, [(hour, numbers)])
             else:
                 await hours_of(journal, each, writes=journal)
@@ -128,7 +132,8 @@ async def hours_of(books: Reader, each: Reaching, *, writes: SqlJournal | None) 
         )
     packed = hours.packed()
     if writes is not None and each.is_over:
-        await writes.keep_reached(each.campaign_id, each.recipients, packed)
+        sets = [(hour, io.BytesIO(numbers)) for hour, numbers in packed]
+        await writes.keep_reached(each.campaign_id, each.recipients, sets)
     return packed
 
 

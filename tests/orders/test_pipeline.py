@@ -8,6 +8,7 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -329,6 +330,13 @@ def test_people_on_an_exclude_list_and_on_no_only_list_are_left_out(tmp_path: Pa
     assert [each.list_file.label for each in listing.only] == [str(tmp_path / "keep1.csv"), str(tmp_path / "keep2.csv")]
 
 
+def told(pipeline: Pipeline) -> bytes:
+    numbers = pipeline.whom()
+    assert numbers is not None
+    numbers.seek(0)
+    return numbers.read()
+
+
 def test_whom_the_batches_hold_is_told_in_the_end(tmp_path: Path) -> None:
     a, b, c, d, e, f = mobiles(6)
     with Pipeline(
@@ -340,9 +348,34 @@ def test_whom_the_batches_hold_is_told_in_the_end(tmp_path: Path) -> None:
         pipeline.ask_whom()
         pipeline.keep(tmp_path / "kept", files=True)
         assert (pipeline.kept(), pipeline._child.wait()) == ("", 0)  # it does not wait to be asked any more
-        whom = pipeline.whom()
+        whom = told(pipeline)
     assert [batch.mobiles for part in parts for batch in part.batches] == [f"{a},{d}"]
     assert whom == packed([a, d])
+    assert list((tmp_path / "kept").iterdir())
+
+
+def test_whom_many_batches_hold_is_told_in_pieces_and_every_number_is_among_them(tmp_path: Path) -> None:
+    far_apart = [f"{13_000_000_000 + 65_535 * each}" for each in range(106_000)]  # so that a set of few is large
+    with reading(tmp_path, ["手机号", *far_apart]) as pipeline:
+        recipients = [batch.size for part in pipeline.parts(cut(tmp_path)) for batch in part.batches]
+        pipeline.ask_whom()
+        pipeline.keep(tmp_path / "kept", files=True)
+        assert pipeline.kept() == ""
+        whom = told(pipeline)
+    assert sum(recipients) == len(far_apart)
+    assert len(whom) > 1 << 20
+    assert whom == packed(far_apart)
+
+
+def test_whom_the_batches_hold_is_not_known_where_there_is_no_room_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reading(tmp_path, ["手机号", mobile()]) as pipeline:
+        list(pipeline.parts(cut(tmp_path)))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+        pipeline.ask_whom()
+        pipeline.keep(tmp_path / "kept", files=True)
+        assert (pipeline.whom(), pipeline.kept()) == (None, "")
     assert list((tmp_path / "kept").iterdir())
 
 
@@ -351,7 +384,7 @@ def test_whom_a_second_attempt_holds_is_told_not_whom_the_first_would_have(tmp_p
         list(pipeline.parts(surveying(tmp_path)))
         parts = list(pipeline.rest(BAD))
         pipeline.ask_whom()
-        whom = pipeline.whom()
+        whom = told(pipeline)
     assert whom == packed(number for part in parts for batch in part.batches for number in batch.mobiles.split(","))
 
 
@@ -366,7 +399,7 @@ def test_a_child_that_is_gone_or_not_asked_tells_of_nobody(tmp_path: Path, when:
         pipeline._child.wait()
         if when == "gone before":
             pipeline.ask_whom()
-        assert pipeline.whom() == b""
+        assert pipeline.whom() is None
 
 
 def test_an_only_list_of_nobody_lets_nobody_through(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import given
@@ -145,9 +147,9 @@ async def test_who_planned_a_campaign_that_went_within_an_hour_tells_whom_it_rea
         await accepted(journal, await intended(journal, claim))
     asked = []
 
-    def whom() -> bytes:
+    def whom() -> IO[bytes]:
         asked.append(1)
-        return set_of(people)
+        return BytesIO(set_of(people))
 
     await remember(journal, campaign_id, whom=whom)
     told = place.rows("SELECT * FROM reached ORDER BY hour")
@@ -195,7 +197,7 @@ async def test_where_nobody_knows_any_more_whom_it_was_planned_for_the_journal_d
     (people,) = await everybody(journal, campaign_id)
     (claim,) = await claimed(journal, campaign_id)
     await accepted(journal, await intended(journal, claim))
-    await remember(journal, campaign_id, whom=lambda: b"")
+    await remember(journal, campaign_id, whom=lambda: None)
     assert reached(await look(journal), people) == people
 
 
