@@ -112,7 +112,7 @@ DOORS = {
     "pydantic_settings": {"engine.settings"},
     "rich": {"engine.cli", "engine.console"},
     "cyclopts": {"engine.cli", "engine.console"},
-    "pyroaring": {"engine.intake"},
+    "pyroaring": {"engine.intake", "engine.runs.canary"},
     "python_calamine": {"engine.intake.sheets"},
     "redis": {"engine.queues.redis_streams"},
     "aio_pika": {"engine.queues.rabbitmq"},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from pyroaring import BitMap64
 
 from engine.dispatch.pool import PoolEnd
 from engine.dispatch.waiting import first_of
@@ -23,6 +26,7 @@ LOOK_EVERY_S = 1.0
 LOOKED_AT = 200
 """The last reports of a run by which a spike is seen."""
 _MOST_REASONS = 5
+_COUNTED = re.compile(r"[1-9][0-9]{0,18}")  # an id that is one number, in one way, of 64 bits
 
 
 class Books(Protocol):
@@ -146,12 +150,32 @@ async def awaited(
     return None
 
 
+class Tasks:
+    """Ids of tasks. Gateways count them up: as numbers, ten millions are a few bytes each at most; as texts they are a gigabyte."""
+
+    def __init__(self) -> None:
+        self._counted = BitMap64()
+        self._others = set[str]()
+
+    def add(self, task_id: str) -> None:
+        """Remember one, known or not."""
+        if _COUNTED.fullmatch(task_id):
+            self._counted.add(int(task_id))
+        else:
+            self._others.add(task_id)
+
+    def __contains__(self, task_id: str | None) -> bool:
+        if task_id is not None and _COUNTED.fullmatch(task_id):
+            return int(task_id) in self._counted
+        return task_id in self._others
+
+
 class Spikes:
     """Looks at the last reports of what this run has sent. `most` is the share of undelivered that is too much; 0: never."""
 
     def __init__(self, most: float, stop: Callable[[PoolEnd], None]) -> None:
         self._most, self._stop = most, stop
-        self._tasks = set[str]()
+        self._tasks = Tasks()
         self._last: deque[bool] = deque(maxlen=LOOKED_AT)
         self._said: deque[str] = deque(maxlen=LOOKED_AT)
 
