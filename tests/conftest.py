@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 os.environ["XINSHI_LANG"] = "en"
@@ -13,3 +14,4 @@ _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
 # the same files there as anywhere; only a power cut would not, which no test can make.
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
     os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None  # what caught the output has asked before, and the answer is kept
