@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from engine.errors import JournalError, SchemaMismatch
 from engine.journal.schema import HEAD, metadata
@@ -72,9 +75,21 @@ def _version(connection: Connection) -> str | None:
 
 def _create(connection: Connection) -> None:
     # A new journal skips alembic: 0.3 s at every first start. A test holds this and the migrations together.
-    metadata.create_all(connection)
+    for statement in _statements():
+        connection.exec_driver_sql(statement)
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+@cache
+def _statements() -> tuple[str, ...]:
+    """What creates the tables and their indexes, written once: that takes twice as long as to run it."""
+    dialect, made = sqlite.dialect(), []
+    for table in metadata.sorted_tables:
+        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        made.extend(str(CreateIndex(index).compile(dialect=dialect)) for index in indexes)
+    return tuple(made)
 
 
 def _refuse_unknown(version: str, path: Path, *, scripts: Path, head: str) -> None:
