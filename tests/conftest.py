@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import tests.compiled  # noqa: F401  for the whole session
+
 os.environ["XINSHI_LANG"] = "en"
 
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
