@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -17,3 +18,9 @@ _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
 if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None  # what caught the output has asked before, and the answer is kept
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded is there to stay: no search for rubbish looks at it again."""
+    gc.collect()
+    gc.freeze()
