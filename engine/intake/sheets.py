@@ -2,8 +2,7 @@
 
 calamine loads a sheet as a whole, as a dense table from the first to the last cell in use, and a damaged workbook or a single
 cell far out can end the process that loads it. So it runs in a process of its own, with a bound on its memory, and the rows
-come through a pipe: the reading process stays flat, and a crash over there is a sentence over here. Frames on the pipe are
-pickles; both ends are this program.
+come through a pipe: the reading process stays flat, and a crash over there is a sentence over here.
 
 A cell becomes the text that a CSV would have held: whole numbers without a point (Excel keeps phones as floats), dates in ISO,
 nothing for a formula that failed.
@@ -13,18 +12,17 @@ from __future__ import annotations
 
 import datetime
 import os
-import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from engine import language
+from engine import frames, language
 from engine.errors import IntakeError
 from engine.intake.given import Given
 from engine.language import _
@@ -64,9 +62,9 @@ class Sheet:
 
     def rows(self) -> Iterator[Rows]:
         """All rows, in order, a few thousand at a time. Raises IntakeError."""
-        with _loading(self.given, self.inside, None) as frames:
-            next(frames)
-            yield from frames
+        with _loading(self.given, self.inside, None) as told:
+            next(told)
+            yield from told
 
 
 def chosen(given: Given, wanted: str | None) -> Sheet:
@@ -74,9 +72,9 @@ def chosen(given: Given, wanted: str | None) -> Sheet:
 
     Raises IntakeError: no workbook, damaged, protected, no such sheet, several that could be it.
     """
-    with _loading(given, wanted, SAMPLE_ROWS) as frames:
-        name = next(frames)
-        return Sheet(given, name, [row for _, rows in frames for row in rows])
+    with _loading(given, wanted, SAMPLE_ROWS) as told:
+        name = next(told)
+        return Sheet(given, name, [row for _, rows in told for row in rows])
 
 
 @contextmanager
@@ -98,7 +96,7 @@ def _loading(given: Given, wanted: str | None, most: int | None) -> Iterator[Ite
             pass_fds=[fd],
         )
     try:
-        yield _frames(child, given, wanted, most)
+        yield _told(child, given, wanted, most)
     finally:
         child.kill()
         child.wait()
@@ -107,17 +105,16 @@ def _loading(given: Given, wanted: str | None, most: int | None) -> Iterator[Ite
                 pipe.close()
 
 
-def _frames(child: subprocess.Popen[bytes], given: Given, wanted: str | None, most: int | None) -> Iterator[Any]:
+def _told(child: subprocess.Popen[bytes], given: Given, wanted: str | None, most: int | None) -> Iterator[Any]:
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        child.stdin.write(pickle.dumps((wanted, most)))
-        child.stdin.flush()
-        while (frame := pickle.load(child.stdout)) is not None:  # noqa: S301  the other end is this program
-            if isinstance(frame, IntakeError):
-                raise IntakeError(frame.problem, source=given.source)
-            yield frame
-    except (EOFError, BrokenPipeError, pickle.UnpicklingError) as exc:
+        frames.write(child.stdin, (wanted, most), checked=True)
+        while (told := frames.read(child.stdout)) is not None:
+            if isinstance(told, IntakeError):
+                raise IntakeError(told.problem, source=given.source)
+            yield told
+    except (EOFError, BrokenPipeError, frames.Garbled) as exc:
         raise IntakeError(_ended(child.wait()), source=given.source) from exc
 
 
@@ -138,18 +135,14 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most_bytes = MOST_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(MOST_MEMORY_BYTES, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, hard))
-    wanted, most = pickle.load(sys.stdin.buffer)  # noqa: S301  the other end is this program
-    out = sys.stdout.buffer
+    wanted, most = frames.read(sys.stdin)
     try:
         with os.fdopen(int(sys.argv[1]), "rb") as file:
             file.seek(0)  # the position is shared with whoever opened it
-            for frame in _loaded(file, wanted, most):
-                pickle.dump(frame, out)
-        pickle.dump(None, out)
-        out.flush()
+            for told in chain(_loaded(file, wanted, most), [None]):
+                frames.write(sys.stdout, told, checked=True)
     except IntakeError as error:
-        pickle.dump(error, out)
-        out.flush()
+        frames.write(sys.stdout, error, checked=True)
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
     except BrokenPipeError:
