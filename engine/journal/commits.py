@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 
 from engine.crashing import passing
-from engine.errors import EngineError, JournalError
-from engine.journal.faults import journal_error
+from engine.errors import JournalError
+from engine.journal.faults import told
 from engine.journal.writer import Writer
 from engine.language import _
 from engine.telemetry import logger
@@ -127,13 +127,13 @@ class Commits:
     async def _one_by_one(self, group: _Group, error: Exception) -> None:
         members = [(write, asked) for write, each in group.items() for asked in each]
         if len(members) == 1:
-            members[0][1].end(failure=_told(error))
+            members[0][1].end(failure=told(error))
             return
         for write, asked in members:
             try:
                 await self._in_one_transaction({write: [asked]})
             except Exception as alone:  # noqa: BLE001  as above
-                asked.end(failure=_told(alone))
+                asked.end(failure=told(alone))
 
     async def _in_one_transaction(self, group: _Group) -> None:
         """Carry out a group and tell its waiters. Cancelling the waiters does not stop what the writer has begun."""
@@ -169,8 +169,3 @@ async def _to_its_end(work: asyncio.Future[Any]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-
-
-def _told(error: Exception) -> Exception:
-    """What its waiter hears. A driver refuses what it cannot store (a number too large, half a surrogate pair) in its own words."""
-    return error if isinstance(error, EngineError) else journal_error(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import IntegrityError
 
-from engine.errors import JournalBusy, JournalError
+from engine.errors import EngineError, JournalBusy, JournalError
 from engine.language import N_, _
 
 _MEANINGS = (
@@ -31,3 +31,8 @@ def journal_error(error: Exception) -> JournalError:
         if sign in original.lower():
             return kind(_("{meaning} ({original})").format(meaning=_(meaning), original=original))
     return JournalError(_("the journal could not be read or written ({original})").format(original=original))
+
+
+def told(error: Exception) -> EngineError:
+    """What whoever asked for a write hears. A driver refuses what it cannot store (half a surrogate pair) in its own words."""
+    return error if isinstance(error, EngineError) else journal_error(error)

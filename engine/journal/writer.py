@@ -20,13 +20,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from sqlalchemy import Engine
 
 from engine import crashing, frames
-from engine.errors import EngineError, JournalError
-from engine.journal.faults import journal_error
+from engine.errors import JournalError
+from engine.journal.faults import told
 from engine.language import _
 
 Item = TypeVar("Item")
@@ -103,14 +103,13 @@ class ForkedWriter:
             try:
                 self._writer.writelines(said)
                 await self._writer.drain()
-                done, told = await frames.receive(self._reader)
+                done, result = await frames.receive(self._reader)
             except (EOFError, OSError, frames.Garbled):
                 raise _gone() from None
             self._ended = False
         if not done:
-            raise told
-        result: Result = told
-        return result
+            raise result
+        return cast("Result", result)
 
     async def close(self) -> None:
         """See `Writer`. Returns when the other process has ended."""
@@ -128,7 +127,7 @@ class ForkedWriter:
 
 
 def may_fork() -> bool:
-    """Whether this process may be forked: nothing but its own threads may hold a lock that the child would wait for."""
+    """Whether this process may be forked here. Other threads are the caller's business: a lock one holds then is never let go of."""
     return sys.platform == "linux" and threading.main_thread() is threading.current_thread()
 
 
@@ -155,9 +154,7 @@ def _serve(talk: socket.socket, connect: Callable[[], Engine], keeping: int) -> 
         while (asked := frames.read(talk)) is not None:
             frames.write(talk, _done(engine, *asked), checked=False)
         engine.dispose()
-    except (EOFError, OSError):  # the sender is gone
-        os._exit(1)
-    finally:
+    finally:  # whatever happened: the sender sees that this end is gone, or is gone itself
         os._exit(0)
 
 
@@ -165,7 +162,7 @@ def _done(engine: Engine, work: Work[Any, Any], item: object) -> tuple[bool, Any
     try:
         return True, work(engine, item)
     except Exception as error:  # noqa: BLE001  whatever it is, it is told to whoever asked for the work
-        return False, error if isinstance(error, EngineError) else journal_error(error)
+        return False, told(error)
 
 
 def _let_go_of_all_but(kept: set[int]) -> None:
