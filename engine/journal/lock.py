@@ -24,15 +24,9 @@ class OwnerLock:
         try:
             _take(handle)
         except OSError as error:
-            pid = _read_pid(handle)
+            pids = _read_pids(handle)
             os.close(handle)
-            who = _("process {pid}").format(pid=pid) if pid else _("another process")
-            raise JournalBusy(
-                _("{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid}").format(
-                    who=who, subject=subject, pid=pid or "PID"
-                ),
-                owner_pid=pid,
-            ) from error
+            raise _busy(pids, subject) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle: int | None = handle
@@ -41,6 +35,10 @@ class OwnerLock:
         """The descriptor that holds the lock. Who has it too holds the lock too, to its own end."""
         assert self._handle is not None
         return self._handle
+
+    def shared_with(self, pid: int) -> None:
+        """Name who holds the lock too, behind the owner."""
+        os.pwrite(self.fileno(), f"{os.getpid()}\n{pid}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go; again is nothing. The file stays: without it two owners could hold two different files of one name."""
@@ -89,6 +87,20 @@ def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
     return OwnerLock(folder / f"account-{account_key}.lock", subject=_("this gateway account with another journal"))
 
 
+def _busy(pids: list[int], subject: str) -> JournalBusy:
+    """`pids`: the owner's, then that of its writer, as far as they are known."""
+    owner = pids[0] if pids else None
+    if owner is not None and len(pids) > 1 and not _is_there(owner):
+        left = _(
+            "process {pid} still writes what the killed process {owner} gave it to {subject}; wait for it to end, or end it with: "
+            "kill -KILL {pid}"
+        )
+        return JournalBusy(left.format(pid=pids[1], owner=owner, subject=subject), owner_pid=pids[1])
+    who = _("process {pid}").format(pid=owner) if owner else _("another process")
+    again = _("{who} is using {subject}; wait for it to end, or stop it with: kill -INT {pid}")
+    return JournalBusy(again.format(who=who, subject=subject, pid=owner or "PID"), owner_pid=owner)
+
+
 def _take(handle: int) -> None:
     """Take the lock. Where its owner was killed, wait for the writer it has left: that ends with what it is at."""
     end_s = time.monotonic() + _ORPHAN_S
@@ -96,8 +108,8 @@ def _take(handle: int) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            pid = _read_pid(handle)
-            if pid is None or _is_there(pid) or time.monotonic() > end_s:
+            pids = _read_pids(handle)
+            if not pids or _is_there(pids[0]) or time.monotonic() > end_s:
                 raise
             time.sleep(_LOOK_S)
         else:
@@ -126,6 +138,5 @@ def _open_private(path: Path) -> int:
         ) from error
 
 
-def _read_pid(handle: int) -> int | None:
-    text = os.pread(handle, 32, 0).strip()
-    return int(text) if text.isdigit() else None
+def _read_pids(handle: int) -> list[int]:
+    return [int(word) for word in os.pread(handle, 32, 0).split() if word.isdigit()]

@@ -65,9 +65,11 @@ async def open_journal(
 
 async def _forked(connect: Callable[[], Engine], lock: OwnerLock) -> Writer:
     try:
-        return await ForkedWriter.fork(connect, keeping=lock.fileno())
+        forked = await ForkedWriter.fork(connect, keeping=lock.fileno())
     except OSError:  # no more processes; a thread does it more slowly
         return ThreadedWriter(connect)
+    lock.shared_with(forked.pid)
+    return forked
 
 
 def _put_in_order(writer: Engine, opening: tuple[Path, str, SteadyClock]) -> int:

@@ -70,7 +70,8 @@ class ForkedWriter:
     """In a process of its own, which also ends when this one does."""
 
     def __init__(self, pid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._pid: int | None = pid
+        self.pid = pid
+        self._waited = False
         self._reader, self._writer = reader, writer
         self._one = asyncio.Lock()
         self._ended = False
@@ -121,9 +122,9 @@ class ForkedWriter:
                     await self._reader.read()  # to its end, which is the process's
             self._ended = True
             self._writer.close()
-            pid, self._pid = self._pid, None
-            if pid is not None:
-                await asyncio.get_running_loop().run_in_executor(None, os.waitpid, pid, 0)
+            if not self._waited:
+                self._waited = True
+                await asyncio.get_running_loop().run_in_executor(None, os.waitpid, self.pid, 0)
 
 
 def may_fork() -> bool:

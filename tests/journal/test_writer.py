@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from engine.errors import ClaimLost, JournalBusy, JournalError
+from engine.journal import lock
 from engine.journal.lock import is_held, journal_lock
 from engine.journal.opening import open_journal
 from engine.journal.store import SqlJournal
@@ -32,8 +33,7 @@ def place(tmp_path: Path) -> ApartPlace:
 
 def pid_of(journal: SqlJournal) -> int:
     assert isinstance(journal._writer, ForkedWriter)
-    assert journal._writer._pid is not None
-    return journal._writer._pid
+    return journal._writer.pid
 
 
 def is_there(pid: int) -> bool:
@@ -169,8 +169,8 @@ from engine.journal.opening import open_journal
 async def main():
     journal = await open_journal(Path(sys.argv[1]), apart=True)
     await journal.discard_campaign(7)  # its writer is at work, and has let go of our output
-    os.kill(journal._writer._pid, signal.SIGSTOP)
-    print(journal._writer._pid, flush=True)
+    os.kill(journal._writer.pid, signal.SIGSTOP)
+    print(journal._writer.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -209,6 +209,24 @@ async def test_the_writer_of_an_owner_that_nobody_has_looked_after_is_waited_for
         finally:
             os.kill(writer, signal.SIGCONT)
         (await opening).release()
+
+
+async def test_who_cannot_wait_for_it_any_more_is_told_which_process_it_is(
+    place: ApartPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_ORPHAN_S", 0.0)
+    words = [sys.executable, "-c", KILLED, str(place.path)]
+    killed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    writer = int(killed.stdout)
+    try:
+        with pytest.raises(JournalBusy, match=f"kill -KILL {writer}$") as refused:
+            await open_journal(place.path, apart=True)
+        assert refused.value.owner_pid == writer
+    finally:
+        os.kill(writer, signal.SIGKILL)
+    monkeypatch.undo()
+    async with place.open() as journal:
+        assert journal.epoch == 2
 
 
 async def test_the_lock_of_an_owner_that_lives_is_not_waited_for(
