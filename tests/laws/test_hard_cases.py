@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
 import sqlite3
@@ -163,6 +164,48 @@ async def test_after_a_suspend_every_claim_is_looked_at_again_and_every_batch_le
     async with place.open() as journal:
         await sleeps(journal)
     assert set(states(place).values()) == {"accepted"}
+
+
+# ── the process that writes the journal ──────────────────────────────────────────────────────────────────────────────
+
+
+def writer_of(pid: int) -> int:
+    """Which of its children has the journal open."""
+    (writer,) = [each for each in children_of(pid) if "xinshi.db-shm" in Path(f"/proc/{each}/maps").read_text()]
+    return writer
+
+
+async def test_a_writer_that_is_killed_alone_ends_the_run_and_the_next_one_finishes(tmp_path: Path) -> None:
+    async with Simulator(SimulatorSettings(seed=SEED)) as sim:
+        house = await a_house(tmp_path, sim)
+        process = await house.begin_sending()
+        await sim.wait_for_requests(6)
+        os.kill(writer_of(process.pid), signal.SIGKILL)
+        end = await ended(process)
+        assert (end.code, "the process that writes the journal has ended" in end.errors) == (75, True), end
+        assert "Traceback" not in end.errors
+        house.check_laws(at_rest=False)
+        assert 0 < sim.truth()["accepted_numbers"] < ROWS  # type: ignore[operator]
+        all_is_well(house, await to_the_end(house))
+
+
+async def test_a_writer_that_stands_still_while_its_owner_is_killed_is_not_overtaken(tmp_path: Path) -> None:
+    async with Simulator(SimulatorSettings(seed=SEED)) as sim:
+        house = await a_house(tmp_path, sim)
+        process = await house.begin_sending()
+        await sim.wait_for_requests(6)
+        writer = writer_of(process.pid)
+        os.kill(writer, signal.SIGSTOP)
+        try:
+            process.kill()
+            await ended(process)
+            (epoch,) = rows(house, "SELECT epoch FROM owner")
+            overtaking = await ended(await house.start("run", "spring"))
+            assert (overtaking.code, f"kill -KILL {writer}" in overtaking.errors) == (75, True), overtaking
+            assert rows(house, "SELECT epoch FROM owner") == [epoch]
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        all_is_well(house, await to_the_end(house))
 
 
 # ── the disk ─────────────────────────────────────────────────────────────────────────────────────────────────────────
