@@ -38,9 +38,10 @@ class Hours:
         """Add mobiles of 11 ASCII digits."""
         self._hours.setdefault(hour, BitMap64()).update(map(int, mobiles))
 
-    def packed(self) -> list[tuple[int, bytes]]:
-        """The hours in order, each with its set."""
-        return [(hour, bytes(numbers.serialize())) for hour, numbers in sorted(self._hours.items())]
+    def packed(self, *, before: int | None = None) -> list[tuple[int, bytes]]:
+        """The hours in order, each with its set; `before`: only those. Lets go of them, since a set takes several times its bytes."""
+        hours = sorted(hour for hour in self._hours if before is None or hour < before)
+        return [(hour, bytes(self._hours.pop(hour).serialize())) for hour in hours]
 
 
 class Lately:

@@ -144,7 +144,10 @@ class ReachedLooks(ABC):
             return found
 
     async def carried(self, campaign_id: int) -> AsyncIterator[tuple[int, str, str]]:
-        """Whom the attempts of a campaign carried: the hour, comma-joined numbers, and those of them that were omitted."""
+        """Whom the attempts of a campaign carried: the hour, comma-joined numbers, and those of them that were omitted.
+
+        First all of whom somebody was omitted, then the others by their hour.
+        """
         hour = (type_coerce(_REACHED_AT, BigInteger) // literal_column(str(HOUR_US))).label("hour")
         mine = (attempt.c.campaign_id == campaign_id) & _MAY_HAVE_REACHED
         whole = (
@@ -152,6 +155,7 @@ class ReachedLooks(ABC):
             .join(batch, batch.c.id == attempt.c.batch_id)
             .where(mine, attempt.c.omitted == "")
             .group_by(hour, batch.c.seq // _AT_ONCE)
+            .order_by(hour)
         )
         parts = (
             select(hour, batch.c.mobiles, attempt.c.omitted)
@@ -159,10 +163,10 @@ class ReachedLooks(ABC):
             .where(mine, attempt.c.omitted != "")
         )
         async with self._look() as connection:
-            async for row in await connection.stream(whole.execution_options(yield_per=1)):
-                yield row.hour, row.mobiles, ""
             async for row in await connection.stream(parts):
                 yield row.hour, row.mobiles, row.omitted
+            async for row in await connection.stream(whole.execution_options(yield_per=1)):
+                yield row.hour, row.mobiles, ""
 
     async def undelivered(self, campaign_id: int) -> AsyncIterator[tuple[int, str]]:
         """Who was not reached after all, by the last report: the hour of the attempt, and comma-joined numbers."""

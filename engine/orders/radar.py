@@ -123,14 +123,16 @@ async def hours_of(books: Reader, each: Reaching, *, writes: SqlJournal | None) 
     """Whom a campaign reached, by hour; kept for the next time where that can be."""
     if each.is_kept:
         return await books.reached_hours(each.campaign_id)
-    hours = Hours()
+    hours, packed = Hours(), list[tuple[int, bytes]]()
     async for hour, mobiles, omitted in books.carried(each.campaign_id):
+        if not omitted:  # these come by their hour, so an earlier one is complete
+            packed += hours.packed(before=hour)
         left_out = set(omitted.split(","))
         numbers: Iterable[str] = mobiles.split(",")
         await asyncio.to_thread(
             hours.add, hour, [one for one in numbers if one not in left_out] if omitted else numbers
         )
-    packed = hours.packed()
+    packed += hours.packed()
     if writes is not None and each.is_over:
         sets = [(hour, io.BytesIO(numbers)) for hour, numbers in packed]
         await writes.keep_reached(each.campaign_id, each.recipients, sets)

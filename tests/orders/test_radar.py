@@ -16,7 +16,8 @@ from engine.gateway.polls import ReportState
 from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
 from engine.journal.port import Conduct, PollKind, ReportLine
-from engine.journal.schema import attempt
+from engine.journal.reached import HOUR_US
+from engine.journal.schema import attempt, microseconds
 from engine.journal.store import SqlJournal
 from engine.model import BatchState, Outcome, OutcomeKind
 from engine.orders.radar import Cap, Sighting, cap_of, likeness, overlap_of, remember, sighted
@@ -190,6 +191,20 @@ async def test_whom_it_was_planned_for_does_not_count_where_others_were_reached(
     went = [who for each in people[:2] for who in each]
     went += [] if case in CASES[2:] else [who for who in people[2] if who not in omit]
     assert reached(await look(journal), [who for each in people for who in each]) == went
+
+
+async def test_everybody_is_kept_under_the_hour_in_which_it_was_told(journal: SqlJournal) -> None:
+    campaign_id = await planned(journal, 2, 3, 2, 3, 2)
+    people = await everybody(journal, campaign_id)
+    for claim, hour in zip(await claimed(journal, campaign_id), (2, 1, 1, 0, 2), strict=True):
+        at = START + timedelta(hours=hour)
+        omit = people[claim.seq - 1][:1] if claim.seq in (2, 4) else []
+        await accepted(journal, await intended(journal, claim, omit=omit, at=at), at=at)
+    await remember(journal, campaign_id)
+    by_hour = ([people[3][1:]], [people[1][1:], people[2]], [people[0], people[4]])
+    first = microseconds(START) // HOUR_US
+    kept = await journal.reached_hours(campaign_id)
+    assert kept == [(first + at, set_of(told)) for at, told in enumerate(by_hour)]
 
 
 async def test_where_nobody_knows_any_more_whom_it_was_planned_for_the_journal_does(journal: SqlJournal) -> None:
