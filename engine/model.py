@@ -18,6 +18,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+from engine.records import record
+
 
 class BatchState(StrEnum):
     """Where a batch stands. Terminal: accepted, refused, cancelled, expired, split."""
@@ -160,7 +162,7 @@ class RefusalKind(StrEnum):
     UNKNOWN = "unknown"  # a text nobody knows: the batch is refused with it, a run of them pauses
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """What an attempt came to, with everything the ledger needs.
 
@@ -200,7 +202,7 @@ class Balance:
     raw: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Claim:
     """A worker's timed right to one batch. `lease_until_s` is on the clock that counts suspend (CLOCK_BOOTTIME, seconds)."""
 

@@ -18,6 +18,7 @@ ENGINE = Path(__file__).parents[1] / "engine"
 GROUPS = {
     "engine": "exports",
     "engine.model": "vocabulary",
+    "engine.records": "vocabulary",
     "engine.errors": "vocabulary",
     "engine.first_errors": "vocabulary",
     "engine.lines": "vocabulary",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
 from engine.dispatch.retry import may_be_sent_again
 from engine.model import BatchState, Outcome, OutcomeKind, PauseReason, RefusalKind
+from engine.records import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Decision:
     """`then` is the batch's next state; `charge` what the ledger enters, in points; `pause` stops the campaign."""
 

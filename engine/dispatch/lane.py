@@ -101,7 +101,7 @@ class Lane:
             clock=clock,
             earlier=earlier,
         )
-        self.slots = Slots(limits.in_flight)  # under way
+        self.slots = Slots(limits.in_flight, patience_s=LONGEST_READY_S)  # under way
         self.ready = Slots(limits.in_flight)  # under way, or about to be
         self.throttle = Throttle(_most(limits), _patience(retry))
         self.losses = Losses()
@@ -139,12 +139,10 @@ class Lane:
 
     async def take_slot(self, unless: asyncio.Event) -> bool:
         """A slot for a request whose intent is written. False: `unless` was set, or none comes free."""
-        try:
-            async with asyncio.timeout(LONGEST_READY_S):
-                return await self.slots.take(unless)
-        except TimeoutError:
+        has_one = await self.slots.take(unless)
+        if not has_one:
             self.ready.change(self.slots.limit)  # until the next answer
-            return False
+        return has_one
 
     def note(self, outcome: Outcome, *, size: int, left_s: float) -> None:
         """A request of `size` numbers that left then has just come to this outcome."""

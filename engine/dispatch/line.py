@@ -18,9 +18,12 @@ SHORTEST_TIMER_S = 0.001
 
 
 class Standing(Protocol):
-    """Who stands in a line. Whoever has `unless` set goes home."""
+    """Who stands in a line."""
 
-    unless: asyncio.Event | None
+    @property
+    def goes_home(self) -> bool:
+        """Whether this one waits no longer."""
+        ...
 
 
 Who = TypeVar("Who", bound=Standing)
@@ -52,7 +55,7 @@ class Line(Generic[Who]):
         """Wait for one's turn. Returns when that was; None: one goes home without it."""
         if not self._waiting:
             now = self._clock()
-            if not _goes_home(who) and self._free_at(now, who) <= now:
+            if not who.goes_home and self._free_at(now, who) <= now:
                 self._go(now, who)
                 return now
         turn: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
@@ -73,8 +76,9 @@ class Line(Generic[Who]):
         while self._waiting:
             who, turn = self._waiting[0]
             if not turn.done():
-                at = now if _goes_home(who) else self._free_at(now, who)
-                goes_home = _goes_home(who) or at - now > self._patience_s
+                goes_home = who.goes_home
+                at = now if goes_home else self._free_at(now, who)
+                goes_home = goes_home or at - now > self._patience_s
                 if at > now and not goes_home:
                     self._wake_after(at - now)
                     return
@@ -88,7 +92,7 @@ class Line(Generic[Who]):
     def let_go(self) -> None:
         """Send home everybody who may, wherever they stand."""
         for who, turn in self._waiting:
-            if _goes_home(who) and not turn.done():
+            if who.goes_home and not turn.done():
                 turn.set_result(None)
         self.sweep()
 
@@ -100,7 +104,3 @@ class Line(Generic[Who]):
         if not self.is_stuck:
             delay_s = max(seconds, SHORTEST_TIMER_S)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self.sweep)
-
-
-def _goes_home(who: Standing) -> bool:
-    return who.unless is not None and who.unless.is_set()

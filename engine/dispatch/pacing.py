@@ -41,6 +41,11 @@ class Turn:
         self.admitted_s = 0.0
         self.has_left = False
 
+    @property
+    def goes_home(self) -> bool:
+        """Whether it waits no longer."""
+        return self.unless is not None and self.unless.is_set()
+
     async def gate(self, numbers: int) -> float | None:
         """Wait until the request may leave now, and count it. Returns how many seconds that took; None: it must not leave."""
         self.numbers = numbers
@@ -112,7 +117,7 @@ class Pace:
     def _lets_go(self, turn: Turn, now: float) -> bool:
         """Whether it has to wait for nothing but those before."""
         return (
-            not (turn.unless is not None and turn.unless.is_set())
+            not turn.goes_home
             and self._requests.is_unlimited
             and self._numbers.is_unlimited
             and self._slowed_to is None
@@ -123,7 +128,7 @@ class Pace:
         if self._smoother is None and not self._smoothing.locked():
             return await self._admission.stand(turn) is not None
         async with self._smoothing:  # aiolimiter serves the smallest first; under one lock the queue is fair
-            if turn.unless is not None and turn.unless.is_set():
+            if turn.goes_home:
                 return False
             if self._smoother is not None:
                 await self._smoother.acquire()

@@ -24,6 +24,7 @@ from engine.errors import ClaimLost
 from engine.journal.port import Journal, Submitted
 from engine.language import N_
 from engine.model import BatchState, Claim, Message, Outcome, OutcomeKind, PauseReason
+from engine.records import record
 from engine.telemetry import logger
 
 LEASE_S = 120.0
@@ -66,7 +67,7 @@ class Bounds(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Settled:
     """One attempt that came to its end, for the collector and the progress display."""
 

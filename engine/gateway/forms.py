@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from engine.errors import PlanError, SettingsError
 from engine.gateway.profile import AuthMode, Charset, Profile
 from engine.language import _
+from engine.records import record
 
 CHINA = timezone(timedelta(hours=8), "China")
 CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -28,7 +29,7 @@ class Credentials:
     password: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PreparedMessage:
     """One text, encoded and signed as far as possible, so that a batch costs one replace.
 

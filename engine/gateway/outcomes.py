@@ -18,11 +18,12 @@ from engine.gateway.profile import Profile
 from engine.gateway.wire import SendAnswer, read_send
 from engine.language import N_, _
 from engine.model import Outcome, OutcomeKind, PauseReason
+from engine.records import record
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Exchange:
     """One HTTP answer: the status line came, and `body` as far as it came.
 
@@ -66,12 +67,13 @@ def outcome_of(
     if isinstance(exchange, TransportFailure):
         kind = OutcomeKind.NOT_SENT if exchange.sent == "no" else OutcomeKind.IN_DOUBT
         return Outcome(kind=kind, reason=exchange.problem, may_land_late=not exchange.ended_there, pause=exchange.pause)
+    said = _of_body(exchange, profile, batch_size) if exchange.status == 200 else None
+    if said is not None and said.kind is OutcomeKind.ACCEPTED:
+        return said  # nearly always
     # Whoever has answered in full does not begin to take the numbers afterwards; a proxy in front of it may still pass them on.
     answered = exchange.complete and application_spoke(exchange.body)
-    if exchange.status == 200:
-        said = _of_body(exchange, profile, batch_size)
-        usual = said.http_status == 200 and said.may_land_late is not answered
-        return said if usual else replace(said, http_status=200, may_land_late=not answered)
+    if said is not None:
+        return replace(said, http_status=200, may_land_late=not answered)
     if (
         not application_spoke(exchange.body)
         and (outcome := _of_status(exchange, answered_before, by_proxy)) is not None

@@ -48,6 +48,7 @@ from engine.gateway.polls import (
 from engine.gateway.profile import OverageMeaning, Profile
 from engine.language import _
 from engine.model import Balance, RefusalKind
+from engine.records import record
 
 __all__ = [
     "CHINA",
@@ -90,7 +91,7 @@ class CallRefused(Refused):
         super().__init__(problem, raw=raw)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SendAnswer:
     """A complete answer to a send. Whether it means that the batch was taken is for outcomes.py to say.
 

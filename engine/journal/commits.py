@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -33,31 +34,25 @@ class _Asked:
 
     __slots__ = ("ended", "failure", "item", "result", "waiter")
 
-    def __init__(self, item: Any) -> None:
-        self.item = item
+    def __init__(self, item: Any, waiter: asyncio.Future[None]) -> None:
+        self.item, self.waiter = item, waiter
         self.ended = False
         self.result: Any = None
         self.failure: Exception | None = None
-        self.waiter: asyncio.Future[None] | None = None
 
     async def to_its_end(self) -> None:
-        """Wait for the end, however often this is cancelled; then raise the cancellation. Does not raise the failure."""
-        cancelled: asyncio.CancelledError | None = None
+        """Wait for the end, however often this is cancelled. Raises neither a cancellation nor the failure."""
         while not self.ended:
-            self.waiter = asyncio.get_running_loop().create_future()  # a cancellation takes this future, not the write
-            try:
+            self.waiter = self.waiter.get_loop().create_future()  # a cancellation takes this future, not the write
+            with suppress(asyncio.CancelledError):
                 await self.waiter
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
 
     def end(self, *, result: Any = None, failure: Exception | None = None) -> None:
         """Say what came of it; the first word counts."""
         if self.ended:
             return
         self.ended, self.result, self.failure = True, result, failure
-        if self.waiter is not None and not self.waiter.done():
+        if not self.waiter.done():
             self.waiter.set_result(None)
 
 
@@ -68,7 +63,7 @@ class Commits:
     """The one writer of a journal. `do` returns when the write is durable."""
 
     def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+        self._writer, self._loop = writer, asyncio.get_running_loop()
         self._gathering: _Group = {}
         self._something = asyncio.Event()
         self._closing = False
@@ -81,12 +76,13 @@ class Commits:
         """
         if self._closing:
             raise JournalError(_("the journal is closed"))
-        asked = _Asked(item)
+        asked = _Asked(item, self._loop.create_future())
         self._gathering.setdefault(write, []).append(asked)
         self._something.set()
         try:
-            await asked.to_its_end()
+            await asked.waiter
         except asyncio.CancelledError:
+            await asked.to_its_end()
             if asked.failure is not None:
                 logger.error("a write failed while its task was being cancelled", extra={"problem": str(asked.failure)})
             raise

@@ -24,6 +24,7 @@ from engine.model import (
     PlannedBatch,
     RefusalKind,
 )
+from engine.records import record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ class CampaignCounts:
     )  # refusals and doubts in words -> recipients
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Submitted:
     """A durable intent: from now on bytes may leave. `mobiles` are the exact numbers this attempt carries."""
 

@@ -70,3 +70,14 @@ async def test_whoever_is_cancelled_keeps_no_slot() -> None:
     await turns()
     assert await last
     assert (slots.taken, early.cancelled(), late.cancelled()) == (1, True, True)
+
+
+async def test_who_loses_patience_goes_home_and_who_came_later_has_more() -> None:
+    slots = Slots(1, patience_s=0.05)
+    assert await slots.take()
+    first = await takers(slots, 2)
+    assert [await task for task in first] == [False, False]
+    later = await takers(slots, 1)
+    slots.give()
+    assert await later[0]
+    assert (slots.taken, slots.waiting) == (1, 0)
