@@ -44,23 +44,20 @@ class Line(Generic[Who]):
         """`undo`: it went, and was cancelled before it knew. Who would wait longer than `patience_s` goes home at once."""
         self._clock, self._free_at, self._go, self._undo = clock, free_at, go, undo
         self._patience_s = patience_s
-        self._waiting: deque[tuple[Who, asyncio.Future[float | None]]] = deque()
+        self.waiting: deque[tuple[Who, asyncio.Future[float | None]]] = deque()  # in their order; some may be gone
         self._timer: asyncio.TimerHandle | None = None
         self.is_stuck = False  # the first one waits for somebody else, and no timer runs
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     async def stand(self, who: Who) -> float | None:
         """Wait for one's turn. Returns when that was; None: one goes home without it."""
-        if not self._waiting:
+        if not self.waiting:
             now = self._clock()
             if not who.goes_home and self._free_at(now, who) <= now:
                 self._go(now, who)
                 return now
         turn: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((who, turn))
-        if len(self._waiting) == 1:
+        self.waiting.append((who, turn))
+        if len(self.waiting) == 1:
             self.sweep()
         try:
             return await turn
@@ -73,8 +70,8 @@ class Line(Generic[Who]):
     def sweep(self) -> None:
         """Let everybody go who may by now."""
         now = self._clock()
-        while self._waiting:
-            who, turn = self._waiting[0]
+        while self.waiting:
+            who, turn = self.waiting[0]
             if not turn.done():
                 goes_home = who.goes_home
                 at = now if goes_home else self._free_at(now, who)
@@ -85,13 +82,13 @@ class Line(Generic[Who]):
                 if not goes_home:
                     self._go(now, who)
                 turn.set_result(None if goes_home else now)
-            self._waiting.popleft()
+            self.waiting.popleft()
         self._wake_after(NEVER)
         self.is_stuck = False
 
     def let_go(self) -> None:
         """Send home everybody who may, wherever they stand."""
-        for who, turn in self._waiting:
+        for who, turn in self.waiting:
             if who.goes_home and not turn.done():
                 turn.set_result(None)
         self.sweep()

@@ -105,7 +105,7 @@ class Pace:
     async def admit(self, numbers: int, *, unless: asyncio.Event | None = None) -> Turn | None:
         """Wait until a request of so many numbers may leave within moments. None: `unless` was set first."""
         turn, now = Turn(self, numbers, unless), self._clock()
-        if self._lets_go(turn, now) and not (self._admission or self._smoothing.locked()):
+        if self._lets_go(turn, now) and not (self._admission.waiting or self._smoothing.locked()):
             self._admit(now, turn)
             return turn
         self.waiting += 1
@@ -137,7 +137,7 @@ class Pace:
     async def gate(self, turn: Turn) -> float | None:
         """The second step; see `Turn.gate`."""
         asked_s = self._clock()
-        if self._lets_go(turn, asked_s) and not self._gate:
+        if self._lets_go(turn, asked_s) and not self._gate.waiting:
             self._leave(asked_s, turn)
             return 0.0
         took_s = min(asked_s - turn.admitted_s, LONGEST_LEAD_S)

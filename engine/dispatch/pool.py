@@ -19,7 +19,7 @@ from typing import Protocol
 from engine.dispatch.breaker import Breaker
 from engine.dispatch.decisions import Decision, decide
 from engine.dispatch.lane import Lane, Passage
-from engine.dispatch.retry import RetryPolicy, until_taken
+from engine.dispatch.retry import RetryPolicy, may_be_sent_again, until_taken
 from engine.errors import ClaimLost
 from engine.journal.port import Journal, Submitted
 from engine.language import N_
@@ -268,13 +268,14 @@ class Pool:
 
     async def _deliver(self, claim: Claim) -> None:
         """One batch; while answers get lost, its parts."""
-        for part in await self._parts(claim):
-            await self._deliver_whole(part)
-
-    async def _parts(self, claim: Claim) -> list[Claim]:
         sizes = self._lane.parts_of(claim.size, self._avoided_sizes())
         if len(sizes) == 1 or self._halted.is_set() or self._held.get(claim.batch_id) is not claim:
-            return [claim]
+            await self._deliver_whole(claim)
+            return
+        for part in await self._split(claim, sizes):
+            await self._deliver_whole(part)
+
+    async def _split(self, claim: Claim, sizes: Sequence[int]) -> list[Claim]:
         try:
             parts = await self._journal.split_batch(claim, sizes)
         except ClaimLost:
@@ -286,21 +287,29 @@ class Pool:
 
     async def _deliver_whole(self, claim: Claim) -> None:
         """One batch, with as many attempts as may follow one that surely was not taken."""
-        held = claim
+        attempts = self._terms.retry.attempts
+        try:
+            first = await self._attempt(claim, attempts == 1)
+            if attempts > 1 and may_be_sent_again(
+                first.outcome
+            ):  # hardly ever: what tenacity does costs a tenth of a request
+                await self._deliver_again(claim, first)
+        except _Withheld:
+            await self._journal.release([claim])
+        if self._held.get(claim.batch_id) is claim:  # else the feeder has it again already
+            del self._held[claim.batch_id]
+
+    async def _deliver_again(self, claim: Claim, first: Settled) -> None:
+        """What a first attempt has left as it was. Raises _Withheld."""
+        held = _after(claim, first)
 
         async def step(last: bool) -> Outcome:
             nonlocal held
             settled = await self._attempt(held, last)
-            if settled.decision.then is BatchState.CLAIMED:
-                held = replace(held, attempts=settled.submitted.number)
+            held = _after(held, settled)
             return settled.outcome
 
-        try:
-            await until_taken(step, self._terms.retry, self._sleep_unless_halted)
-        except _Withheld:
-            await self._journal.release([held])
-        if self._held.get(claim.batch_id) is claim:  # else the feeder has it again already
-            del self._held[claim.batch_id]
+        await until_taken(first.outcome, step, self._terms.retry, self._sleep_unless_halted)
 
     async def silence(self) -> None:
         """Let nothing more leave, and return when everything under way has its outcome on the disk. Ended by `go_on`."""
@@ -475,6 +484,13 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._halted.wait()
+
+
+def _after(claim: Claim, settled: Settled) -> Claim:
+    """What is held of a batch after an attempt: the right to another one counts from there."""
+    if settled.decision.then is not BatchState.CLAIMED:
+        return claim
+    return replace(claim, attempts=settled.submitted.number)
 
 
 def _doubt(reason: str) -> Outcome:

@@ -32,14 +32,13 @@ class RetryPolicy:
     wait_max_s: float
 
 
-async def until_taken(step: Callable[[bool], Awaitable[Outcome]], policy: RetryPolicy, sleep: Sleep) -> Outcome:
-    """Call `step(last)` until its outcome is not "surely not taken", or the attempts are used up. Returns the last outcome.
+async def until_taken(
+    first: Outcome, step: Callable[[bool], Awaitable[Outcome]], policy: RetryPolicy, sleep: Sleep
+) -> Outcome:
+    """After a `first` attempt, call `step(last)` until its outcome is not "surely not taken", or the attempts are used up.
 
-    `step` is told whether it will be the last. A configuration that is wrong is not tried again.
+    `step` is told whether it will be the last. A configuration that is wrong is not tried again. Returns the last outcome.
     """
-    first = await step(policy.attempts == 1)
-    if policy.attempts == 1 or not may_be_sent_again(first):
-        return first  # nearly always: the machinery below would cost every request a tenth of its time
     made = 0
 
     async def next_step() -> Outcome:

@@ -35,7 +35,7 @@ class Slots:
     @property
     def waiting(self) -> int:
         """How many wait for one."""
-        return len(self._line)
+        return len(self._line.waiting)
 
     async def take(self, unless: asyncio.Event | None = None) -> bool:
         """Wait for a slot. False: `unless` was set first, or patience ended. Every slot taken is given back."""
@@ -61,7 +61,7 @@ class Slots:
 
     def take_at_once(self) -> bool:
         """Take one if it is there and nobody waits for it. For whoever has looked at their `unless`."""
-        if self.taken >= self.limit or len(self._line):
+        if self.taken >= self.limit or self._line.waiting:
             return False
         self.taken += 1
         return True
@@ -69,7 +69,7 @@ class Slots:
     def give(self) -> None:
         """Give a slot back."""
         self.taken -= 1
-        if len(self._line):
+        if self._line.waiting:
             self._line.sweep()
 
     def change(self, limit: int) -> None:

@@ -45,11 +45,16 @@ class Script:
         self.slept.append(seconds)
 
 
+async def taken(script: Script, policy: RetryPolicy) -> Outcome:
+    first = await script.step(policy.attempts == 1)
+    return await until_taken(first, script.step, policy, script.sleep)
+
+
 @pytest.mark.parametrize("end", [ACCEPTED, REFUSED, DOUBT, WRONG], ids=lambda o: f"{o.kind}-{o.pause}")
 @pytest.mark.parametrize("before", [0, 1, 3])
 async def test_it_is_tried_until_an_outcome_that_is_not_surely_not_taken(before: int, end: Outcome) -> None:
     script = Script([NOT_SENT] * before + [end])
-    assert await until_taken(script.step, POLICY, script.sleep) is end
+    assert await taken(script, POLICY) is end
     assert len(script.told) == before + 1
     assert len(script.slept) == before
 
@@ -57,32 +62,32 @@ async def test_it_is_tried_until_an_outcome_that_is_not_surely_not_taken(before:
 @pytest.mark.parametrize("outcome", [NOT_SENT, LATER])
 async def test_the_attempts_are_bounded_and_the_last_one_knows_it(outcome: Outcome) -> None:
     script = Script([outcome] * 10)
-    assert await until_taken(script.step, POLICY, script.sleep) is outcome
+    assert await taken(script, POLICY) is outcome
     assert script.told == [False, False, False, True]
     assert len(script.slept) == 3
 
 
 async def test_one_attempt_is_the_last_one() -> None:
     script = Script([NOT_SENT] * 10)
-    await until_taken(script.step, RetryPolicy(attempts=1, wait_s=1, wait_max_s=1), script.sleep)
+    await taken(script, RetryPolicy(attempts=1, wait_s=1, wait_max_s=1))
     assert (script.told, script.slept) == ([True], [])
 
 
 async def test_a_doubt_is_never_tried_again() -> None:
     script = Script([DOUBT] * 10)
-    assert await until_taken(script.step, POLICY, script.sleep) is DOUBT
+    assert await taken(script, POLICY) is DOUBT
     assert (len(script.told), script.slept) == (1, [])
 
 
 async def test_a_wrong_configuration_is_not_tried_again() -> None:
     script = Script([WRONG] * 10)
-    assert await until_taken(script.step, POLICY, script.sleep) is WRONG
+    assert await taken(script, POLICY) is WRONG
     assert len(script.told) == 1
 
 
 async def test_waits_are_bounded_and_never_shorter_than_the_gateway_asked_for() -> None:
     script = Script([NOT_SENT, LATER, NOT_SENT, ACCEPTED])
-    await until_taken(script.step, POLICY, script.sleep)
+    await taken(script, POLICY)
     first, told, third = script.slept
     assert 0 <= first <= 3
     assert told == 17
@@ -94,7 +99,7 @@ async def test_waits_grow_with_the_attempts() -> None:
     waits = []
     for _ in range(50):
         script = Script([NOT_SENT] * 9)
-        await until_taken(script.step, policy, script.sleep)
+        await taken(script, policy)
         waits.append(script.slept)
     most = [max(column) for column in zip(*waits, strict=True)]
     assert all(wait <= bound for wait, bound in zip(most, (1, 2, 4, 8, 16, 16, 16, 16), strict=True))
@@ -112,7 +117,7 @@ async def test_an_error_of_a_step_is_not_swallowed_and_not_tried_again() -> None
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours"):
-        await until_taken(step, POLICY, Script([]).sleep)
+        await until_taken(await step(False), step, POLICY, Script([]).sleep)
     assert asked == 2
 
 
