@@ -72,7 +72,9 @@ class Latency:
     @property
     def is_slow(self) -> bool:
         """Whether enough answers took longer than bearable."""
-        return self.is_judged and self.mean_s is not None and self.mean_s > self.bearable_s
+        if self._count < _ENOUGH or self.mean_s is None or self.mean_s <= NOISE_S:
+            return False
+        return self.mean_s > self.bearable_s
 
     def note(self, now_s: float, took_s: float) -> None:
         """An answer took so long."""

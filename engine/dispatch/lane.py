@@ -53,6 +53,8 @@ class HeldBackBy(StrEnum):
 class Passage:
     """One request on its way through the lane. Whoever has one closes it when the answer has come, or none will."""
 
+    __slots__ = ("_has_slot", "_lane", "_turn", "_unless", "left_s")
+
     def __init__(self, lane: Lane, turn: Turn, unless: asyncio.Event) -> None:
         self._lane, self._turn, self._unless = lane, turn, unless
         self._has_slot = False

@@ -9,7 +9,7 @@ Each rung is one method. What an outcome means is decided in decisions.py, when 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,7 +36,7 @@ INTENT_GOOD_FOR_S = 2.0
 class Sender(Protocol):
     """Hands one batch to the gateway. Trouble is an Outcome; only a cancellation is raised."""
 
-    async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome: ...
+    def __call__(self, message: Message, mobiles: str, size: int, /) -> Awaitable[Outcome]: ...
 
 
 class Supply(Protocol):

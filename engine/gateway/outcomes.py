@@ -195,6 +195,8 @@ def _of_success(answer: SendAnswer, batch_size: int) -> Outcome:
         return _from(
             answer, OutcomeKind.IN_DOUBT, _("success without a task id: {words}").format(words=quoted(answer.message))
         )
+    if answer.success_counts == batch_size and not answer.notes:
+        return _from(answer, OutcomeKind.ACCEPTED, "")
     return _from(
         answer, OutcomeKind.ACCEPTED, "; ".join((*_short_or_long(answer.success_counts, batch_size), *answer.notes))
     )

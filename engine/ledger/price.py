@@ -18,7 +18,7 @@ class SeenPrice:
 
     def __init__(self) -> None:
         self._drops: deque[tuple[Decimal, Decimal]] = deque(maxlen=KEPT)
-        self._unseen = 0
+        self._unseen, self._look_at = 0, 1  # answers: those that came since the last look, and how many are worth one
         self._ratio: Decimal | None = None
 
     def note(self, charge: Decimal, remaining: Decimal) -> None:
@@ -28,17 +28,13 @@ class SeenPrice:
             self._unseen += 1
 
     @property
-    def _look_at(self) -> int:
-        """How many new answers are worth a look: each one at first, all that is kept once the price is known."""
-        if self._ratio is not None:
-            return KEPT
-        return 1 if len(self._drops) < KEPT else _LOOK_EVERY
-
-    @property
     def ratio(self) -> Decimal | None:
         """Most neighbours agree on it; None: too few answers, or something else moved the balance."""
         if self._unseen >= self._look_at:
             self._ratio, self._unseen = _agreed(sorted(self._drops, reverse=True)), 0
+            self._look_at = KEPT  # all that is kept, once the price is known
+            if self._ratio is None:
+                self._look_at = 1 if len(self._drops) < KEPT else _LOOK_EVERY
         return self._ratio
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -295,7 +295,7 @@ class _Sender:
         self._http, self._scheduled_for = http, scheduled_for
         self._prepared: dict[str, PreparedMessage] = {}
 
-    async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome:
+    def __call__(self, message: Message, mobiles: str, size: int, /) -> Awaitable[Outcome]:
         prepared = self._prepared.get(message.content)
         if prepared is None:
             if len(self._prepared) >= PREPARED_MOST:
@@ -303,7 +303,7 @@ class _Sender:
             prepared = self._prepared[message.content] = self._http.prepare(
                 message.content, scheduled_for=self._scheduled_for
             )
-        return await self._http.send(prepared, mobiles, batch_size=size)
+        return self._http.send(prepared, mobiles, batch_size=size)
 
 
 def _not_readable(error: GatewayError) -> PoolEnd:
