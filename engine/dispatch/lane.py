@@ -27,7 +27,7 @@ LONGEST_READY_S = 1.0
 """Who has an intent and gets no slot for so long goes back: the gateway has stopped answering."""
 _WAITS_S = 0.001  # who waits longer is held back
 _SIZES_KEPT = 64
-_OBEYED_EVERY = 16  # answers: where there is no pace, how many may get ready matters no sooner
+_OBEYED_EVERY_S = 0.005  # or when the throttle says something else; how many may get ready matters no sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Lane:
         self.losses = Losses()
         self._guard = Guard(Bounds(default_s=self.pace.guard_s, most_s=max(self.pace.guard_s, window_s / 2)))
         self._obeyed: tuple[float | None, float, int] | None = None  # what the throttle said when it was last obeyed
-        self._noted = 0
+        self._obeyed_s = -math.inf
         self._sizes: deque[int] = deque(maxlen=_SIZES_KEPT)
         self._waited_s = 0.0  # lately, for the pace
         self._took_s: float | None = None  # lately, for an answer
@@ -162,9 +162,9 @@ class Lane:
             if not self.pace.unlimited and self._guard.note(took_s):
                 self.pace.widen(self._guard.guard_s)
         throttle = self.throttle
-        self._noted += 1
         changed = (throttle.per_second, throttle.held_until_s, throttle.in_flight) != self._obeyed
-        if changed or self._is_paced or self._noted % _OBEYED_EVERY == 0:
+        if changed or now_s - self._obeyed_s >= _OBEYED_EVERY_S:
+            self._obeyed_s = now_s
             self._obey()
 
     def _obey(self) -> None:
@@ -174,10 +174,6 @@ class Lane:
         self.pace.wait_until(throttle.held_until_s)
         self.slots.change(throttle.in_flight)
         self.ready.change(self.slots.limit + self._ahead)
-
-    @property
-    def _is_paced(self) -> bool:
-        return bool(self.limits.requests_per_second)
 
     @property
     def _ahead(self) -> int:
@@ -190,10 +186,10 @@ class Lane:
         meanwhile = self.slots.limit * self._ready_s / self._took_s
         return 0 if meanwhile < 1 else min(self.slots.limit, math.ceil(meanwhile))
 
-    def parts_of(self, size: int, avoiding: Iterable[int]) -> tuple[int, ...]:
+    def parts_of(self, size: int, avoiding: Callable[[], Iterable[int]]) -> tuple[int, ...]:
         """The sizes in which a batch of `size` numbers had better go now: itself, or parts while answers get lost."""
         parts = self.losses.parts(size)
-        return (size,) if parts == 1 else split_sizes(size, parts, avoiding={*self._sizes, *avoiding})
+        return (size,) if parts == 1 else split_sizes(size, parts, avoiding={*self._sizes, *avoiding()})
 
     def let_go(self) -> None:
         """Send home everybody whose campaign has stopped."""

@@ -268,7 +268,7 @@ class Pool:
 
     async def _deliver(self, claim: Claim) -> None:
         """One batch; while answers get lost, its parts."""
-        sizes = self._lane.parts_of(claim.size, self._avoided_sizes())
+        sizes = self._lane.parts_of(claim.size, self._avoided_sizes)
         if len(sizes) == 1 or self._halted.is_set() or self._held.get(claim.batch_id) is not claim:
             await self._deliver_whole(claim)
             return
