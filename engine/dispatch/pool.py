@@ -158,6 +158,7 @@ class Pool:
         self._held: dict[int, Claim] = {}  # by batch; what nobody has delivered yet
         self.largest = 0  # numbers in a batch, as far as seen
         self._halted = asyncio.Event()
+        self._room = asyncio.Event()  # for more claims
         self._door = asyncio.Event()  # open, except while somebody wants silence
         self._door.set()
         self._under_way = 0  # attempts past the door whose outcome is not on the disk yet
@@ -201,7 +202,7 @@ class Pool:
             await self._deliver(claims[0])
 
     async def _all_at_once(self) -> None:
-        waiting: asyncio.Queue[Claim | None] = asyncio.Queue(maxsize=2 * self._lane.limits.in_flight)
+        waiting: asyncio.Queue[Claim | None] = asyncio.Queue()
         self._workers = 0
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed(waiting, group), name="feeder")
@@ -211,9 +212,17 @@ class Pool:
         while not self._halted.is_set() and (claims := await self._next(self._most_at_once())):
             self._employ(group, waiting)
             for claim in claims:
-                await waiting.put(claim)
+                waiting.put_nowait(claim)
+            while self._are_enough(
+                waiting
+            ):  # a place for each, waited for one by one, would cost a turn of the loop for each
+                self._room.clear()
+                await self._room.wait()
         for _ in range(self._workers):
-            await waiting.put(None)
+            waiting.put_nowait(None)
+
+    def _are_enough(self, waiting: asyncio.Queue[Claim | None]) -> bool:
+        return waiting.qsize() > self._lane.limits.in_flight
 
     def _employ(self, group: asyncio.TaskGroup, waiting: asyncio.Queue[Claim | None]) -> None:
         """For each slot one that has it, one that is ready for it, and two whose outcomes are being written.
@@ -264,6 +273,8 @@ class Pool:
 
     async def _deliver_all(self, waiting: asyncio.Queue[Claim | None]) -> None:
         while (claim := await waiting.get()) is not None:
+            if not self._are_enough(waiting):
+                self._room.set()
             await self._deliver(claim)
 
     async def _deliver(self, claim: Claim) -> None:
