@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -69,12 +69,14 @@ class Gateway:
         self._place, self.answer = place, answer
         self.calls: list[Call] = []
         self.out = self.most_out = self.cut = 0
+        self._tries: Counter[int] = Counter()
+        self._beside: sqlite3.Connection | None = None
         self._arrived = asyncio.Condition()
 
     async def __call__(self, message: Message, mobiles: str, size: int, /) -> Outcome:
         seq = self._intended(mobiles, size)
-        tries = 1 + sum(call.seq == seq for call in self.calls)
-        call = Call(number=len(self.calls) + 1, seq=seq, tries=tries, size=size, message=message)
+        self._tries[seq] += 1
+        call = Call(number=len(self.calls) + 1, seq=seq, tries=self._tries[seq], size=size, message=message)
         self.calls.append(call)
         self.out += 1
         self.most_out = max(self.most_out, self.out)
@@ -94,15 +96,20 @@ class Gateway:
             "SELECT b.seq, b.state, b.attempts, b.mobiles, a.number, a.size, a.omitted, a.outcome FROM batch b "
             "LEFT JOIN attempt a ON a.batch_id = b.id AND a.number = b.attempts WHERE b.state != 'split' AND instr(b.mobiles, ?)"
         )
-        with closing(sqlite3.connect(f"file:{self._place.path}?mode=ro", uri=True)) as beside:
-            ((seq, state, attempts, planned, number, carried, omitted, outcome),) = beside.execute(
-                query, [mobiles[-11:]]
-            )
+        self._beside = self._beside or sqlite3.connect(f"file:{self._place.path}?mode=ro", uri=True)
+        found = self._beside.execute(query, [mobiles[-11:]]).fetchall()
+        ((seq, state, attempts, planned, number, carried, omitted, outcome),) = found
         assert (state, number, outcome) == ("submitting", attempts, None), f"batch {seq} left before its intent"
         left_out = (omitted or "").split(",")
         assert mobiles.split(",") == [mobile for mobile in planned.split(",") if mobile not in left_out]
         assert carried == size == mobiles.count(",") + 1
         return int(seq)
+
+    def look_away(self) -> None:
+        """Close what looked at the disk: whoever closes the journal shall be the last."""
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
 
     async def reached(self, calls: int) -> list[Call]:
         """Wait until so many requests have come, in all."""
@@ -191,7 +198,10 @@ class Run:
         return asyncio.create_task(self.to_its_end())
 
     async def to_its_end(self) -> PoolEnd:
-        return await self.pool.run(stop=self.stop, stop_now=self.stop_now)
+        try:
+            return await self.pool.run(stop=self.stop, stop_now=self.stop_now)
+        finally:
+            self.gateway.look_away()
 
 
 def unlimited() -> Pace:

@@ -89,8 +89,7 @@ class Anybody(Gateway):
     """Answers without looking at the disk."""
 
     def __init__(self, answer: Callable[[Call], Outcome | Awaitable[Outcome]]) -> None:
-        self.answer, self.calls, self.out, self.most_out, self.cut = answer, [], 0, 0, 0
-        self._arrived = asyncio.Condition()
+        super().__init__(SqlitePlace(Path("nowhere")), answer)
 
     def _intended(self, mobiles: str, size: int) -> int:
         return 0
