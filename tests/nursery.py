@@ -38,18 +38,20 @@ _OURS = ("XINSHI_", "XDG_", "_XINSHI_", "PYTEST_", "TERM", "COLUMNS", "NO_COLOR"
 """Variables that nobody reads while a library is loaded, or that `_arm` reads once more."""
 _LIBRARIES = (
     "aiohttp", "aiolimiter", "alembic.command", "alembic.migration", "cyclopts", "lxml.etree", "pydantic_settings", "pyroaring",
-    "python_calamine", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.sqlite", "tenacity", "uvloop",
+    "python_calamine", "rich.console", "rich.live", "rich.table", "sqlalchemy.dialects.sqlite", "tenacity", "uvloop", "cyclopts.help",
 )  # fmt: skip
 
 
 def _load() -> None:
     import engine
+    from tests.warm import warm
 
     for name in _LIBRARIES:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(engine.__path__, "engine."):
         if "__main__" not in module.name and ".migrations." not in module.name:
             importlib.import_module(module.name)
+    warm()
     # The parser lets pydantic look at every value too where that is loaded, which it is not yet when a command starts.
     del sys.modules["pydantic"]
     gc.collect()
