@@ -434,6 +434,7 @@ def consume(
     opt_out: str | None = None,
     batch_size: int | None = None,
     requests_per_second: float | None = None,
+    numbers_per_second: float | None = None,
     in_flight: int | None = None,
     common: Common = _NONE,
 ) -> int:
@@ -463,6 +464,8 @@ def consume(
         Recipients in one request.
     requests_per_second
         The pace; 0: no limit.
+    numbers_per_second
+        How many numbers a second, over all requests; 0: no limit.
     in_flight
         How many requests may be under way at once.
     """
@@ -476,6 +479,7 @@ def consume(
         opt_out=opt_out,
         batch_size=batch_size,
         requests_per_second=requests_per_second,
+        numbers_per_second=numbers_per_second,
         in_flight=in_flight,
     )
     return consuming.consume(source, order, common, once=once, outcomes=outcomes or "")

@@ -46,6 +46,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         (["nats://127.0.0.1/s"], 2, "nats:// is no queue known here"),
         (["redis://127.0.0.1/s?grp=x"], 2, "unknown option grp"),
         (["notices", "--batch-size", "500"], 2, "batch.max_recipients is 500"),
+        (["notices", "--numbers-per-second", "5"], 2, "--numbers-per-second = 5: a batch of batch.max_recipients"),
         (["notices"], 75, "Connection refused"),
         ([], 2, "SOURCE"),
     ],
