@@ -8,21 +8,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test types test-commands test-more-commands test-faults test-laws test-results test-pools test-rest soak kill-table catalogue bench lock clean
+.PHONY: demo test types test-commands test-more-commands test-laws test-faults test-results test-rest test-doors test-dispatch test-journal soak kill-table catalogue bench lock clean
 
 demo: .venv/installed
 	@$(BIN)/xinshi demo
 
-# Three at once, the long ones first: they often wait for other processes, and so both cores are busy to the end. A command
-# must find the engine compiled, whatever the environment says.
-SHARDS := test-commands test-more-commands test-faults test-laws test-results test-pools test-rest types
+# Four at once, those first that often wait for other processes, those last that are short: so both cores are busy to the
+# end. A command must find the engine compiled, whatever the environment says.
+SHARDS := test-results test-commands test-more-commands test-laws test-faults test-rest test-dispatch test-doors test-journal types
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest -p no:cacheprovider
 
 test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(MAKE) --no-print-directory --jobs 3 --keep-going --output-sync=target $(SHARDS)
+	@$(MAKE) --no-print-directory --jobs 4 --keep-going --output-sync=target $(SHARDS)
 
 test-commands: .venv/installed-test
 	$(PYTEST) tests/cli/test_[a-n]*.py
@@ -39,11 +39,20 @@ test-laws: .venv/installed-test
 test-results: .venv/installed-test brokers
 	$(PYTEST) tests/results tests/queues tests/tracking
 
-test-pools: .venv/installed-test
-	$(PYTEST) tests/dispatch tests/journal
+test-dispatch: .venv/installed-test
+	$(PYTEST) tests/dispatch
+
+test-journal: .venv/installed-test
+	$(PYTEST) tests/journal
+
+# What comes in and goes out, and the words for it.
+DOORS := config fuzz gateway language library notify simulator
+
+test-doors: .venv/installed-test
+	$(PYTEST) $(addprefix tests/,$(DOORS))
 
 test-rest: .venv/installed-test
-	$(PYTEST) $(addprefix --ignore tests/,cli laws runs results queues tracking dispatch journal)
+	$(PYTEST) $(addprefix --ignore tests/,cli laws runs results queues tracking dispatch journal $(DOORS))
 
 types: .venv/installed-test
 	$(BIN)/mypy
@@ -73,8 +82,9 @@ bench: .venv/installed-bench
 brokers:
 	@sh tests/queues/install_rabbitmq.sh
 
+# Compiled when it is first loaded: most of it never is, and the tests run on both cores.
 .venv/installed-test: .venv/installed requirements-test.lock
-	$(PIP) install --require-hashes -r requirements-test.lock
+	$(PIP) install --no-compile --require-hashes -r requirements-test.lock
 	@touch $@
 
 # What is only compared with is neither locked nor needed by a test. wrk, for the floor, comes from the system.
