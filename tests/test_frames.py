@@ -13,7 +13,7 @@ import pytest
 
 from engine import frames
 
-VALUE = ("13812345678", [1, 2, 3], {"文": b"\x00\xff"})
+VALUE = ("甲", [1, 2, 3], {"文": b"\x00\xff"})
 LARGE = [b"".join(place.to_bytes(4, "big") for place in range(at, at + 500_000)) for at in range(2)]
 """More than a pipe and a socket hold, and not the same in two places."""
 
