@@ -7,6 +7,7 @@ import random
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -21,10 +22,8 @@ Left = list[tuple[float, int]]  # when, how many numbers
 
 def most_in_a_window(left: Left, window_s: float, weight: Callable[[int], int] = lambda _: 1) -> int:
     """The fullest half-open window of this length, wherever it begins."""
-    times = [at for at, _ in left]
-    return max(
-        sum(weight(n) for _, n in left[first : bisect_left(times, at + window_s)]) for first, at in enumerate(times)
-    )
+    times, until = [at for at, _ in left], [0, *accumulate(weight(n) for _, n in left)]
+    return max(until[bisect_left(times, at + window_s)] - until[first] for first, at in enumerate(times))
 
 
 # ── the window log ───────────────────────────────────────────────────────────────────────────────────────────────────
