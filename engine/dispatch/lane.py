@@ -27,6 +27,7 @@ LONGEST_READY_S = 1.0
 """Who has an intent and gets no slot for so long goes back: the gateway has stopped answering."""
 _WAITS_S = 0.001  # who waits longer is held back
 _SIZES_KEPT = 64
+_SPARE = 1.5  # answers come unevenly, and groups of intents do too
 _OBEYED_EVERY_S = 0.005  # or when the throttle says something else; how many may get ready matters no sooner
 
 
@@ -177,13 +178,13 @@ class Lane:
 
     @property
     def _ahead(self) -> int:
-        """How many may get ready while all slots are taken: as many as come free until their intents are on the disk.
+        """How many may get ready while all slots are taken: some more than come free until their intents are on the disk.
 
         No more, and never more than there are slots: what is ready and has not left is in doubt when the process is killed.
         """
         if not self._took_s:
             return 0
-        meanwhile = self.slots.limit * self._ready_s / self._took_s
+        meanwhile = _SPARE * self.slots.limit * self._ready_s / self._took_s
         return 0 if meanwhile < 1 else min(self.slots.limit, math.ceil(meanwhile))
 
     def parts_of(self, size: int, avoiding: Callable[[], Iterable[int]]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ and sending a million recipients took 2.4 times as long.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -27,6 +28,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 """Carries out all items of one kind inside the open transaction and returns a result for each."""
+
+
+TOLD_AT_ONCE = 8
+"""So many go on at once when their group is on the disk. A hundred would keep the loop from the gateway's answers for 10 ms."""
 
 
 class _Asked:
@@ -65,6 +70,7 @@ class Commits:
     def __init__(self, writer: Writer) -> None:
         self._writer, self._loop = writer, asyncio.get_running_loop()
         self._gathering: _Group = {}
+        self._to_tell: deque[tuple[_Asked, Any]] = deque()  # whose write is durable
         self._something = asyncio.Event()
         self._closing = False
         self._writing = asyncio.create_task(self._run(), name="journal commits")
@@ -111,6 +117,8 @@ class Commits:
                     return
         finally:  # nobody may wait for ever for a writer that is gone
             self._closing = True
+            while self._to_tell:
+                self._tell_some()
             for asked in (a for gathered in (group, self._gathering) for each in gathered.values() for a in each):
                 asked.end(failure=JournalError(_("the journal was closed in the middle of a write")))
 
@@ -134,9 +142,20 @@ class Commits:
     async def _in_one_transaction(self, group: _Group) -> None:
         """Carry out a group and tell its waiters. Cancelling the waiters does not stop what the writer has begun."""
         parts = [(write, [asked.item for asked in each]) for write, each in group.items()]
-        for each, results in zip(group.values(), await self._writer.call(carry_out, parts), strict=True):
-            for asked, result in zip(each, results, strict=True):
-                asked.end(result=result)
+        told = await self._writer.call(carry_out, parts)
+        is_telling = bool(self._to_tell)
+        for each, results in zip(group.values(), told, strict=True):
+            self._to_tell.extend(zip(each, results, strict=True))
+        if not is_telling:
+            self._tell_some()
+
+    def _tell_some(self) -> None:
+        """Tell a few that their write is durable, and the others when the loop has looked for answers."""
+        for _one in range(min(TOLD_AT_ONCE, len(self._to_tell))):
+            asked, result = self._to_tell.popleft()
+            asked.end(result=result)
+        if self._to_tell:
+            self._loop.call_soon(self._tell_some)
 
 
 def carry_out(engine: Engine, parts: Sequence[tuple[Write[Any, Any], Sequence[Any]]]) -> list[Sequence[Any]]:

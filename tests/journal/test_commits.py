@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from engine.errors import ClaimLost, JournalError
+from engine.journal.commits import TOLD_AT_ONCE
 from engine.journal.opening import _writing_engine
 from engine.journal.store import SqlJournal
 from engine.model import BatchState
@@ -107,6 +108,28 @@ async def test_sixteen_workers_share_commits(journal: SqlJournal) -> None:
         await asyncio.gather(*(work(number) for number in range(16)))
     assert ends["commit"] < 160  # of 320 writes
     assert set((await journal.counts(campaign_id)).states) == {BatchState.ACCEPTED}
+
+
+async def test_of_a_large_group_a_few_go_on_at_a_time_and_the_loop_looks_around_in_between(journal: SqlJournal) -> None:
+    many, told, seen = 3 * TOLD_AT_ONCE, 0, []
+
+    def write(_: Connection, items: Sequence[int]) -> Sequence[int]:
+        return items
+
+    async def ask(number: int) -> int:
+        nonlocal told
+        result = await journal._commits.do(write, number)
+        told += 1
+        if number == 0:
+            asyncio.get_running_loop().call_soon(lambda: seen.append(told))
+        return result
+
+    async with Held(journal):
+        tasks = [asyncio.create_task(ask(number)) for number in range(many)]
+        await begun(*tasks)
+    assert await asyncio.gather(*tasks) == list(range(many))
+    assert len(seen) == 1
+    assert seen[0] < many
 
 
 async def test_a_failing_member_costs_its_group_one_rollback_and_one_commit_each(journal: SqlJournal) -> None:
