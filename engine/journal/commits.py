@@ -142,9 +142,9 @@ class Commits:
     async def _in_one_transaction(self, group: _Group) -> None:
         """Carry out a group and tell its waiters. Cancelling the waiters does not stop what the writer has begun."""
         parts = [(write, [asked.item for asked in each]) for write, each in group.items()]
-        told = await self._writer.call(carry_out, parts)
+        done = await self._writer.call(carry_out, parts)
         is_telling = bool(self._to_tell)
-        for each, results in zip(group.values(), told, strict=True):
+        for each, results in zip(group.values(), done, strict=True):
             self._to_tell.extend(zip(each, results, strict=True))
         if not is_telling:
             self._tell_some()

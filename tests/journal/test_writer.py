@@ -175,12 +175,8 @@ asyncio.run(main())
 """
 
 
-async def test_the_lock_is_held_until_the_writer_of_a_killed_owner_has_ended(place: ApartPlace) -> None:
-    """It may be in the middle of a commit."""
-    words = [sys.executable, "-c", KILLED, str(place.path)]
-    killed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    writer = int(killed.stdout)
+async def let_go_when_it_ends(place: ApartPlace, writer: int) -> None:
+    """The lock is waited for while that writer stands still, and had when it has gone on to its end."""
     opening = asyncio.ensure_future(asyncio.to_thread(journal_lock, place.path))
     try:
         done, _ = await asyncio.wait({opening}, timeout=0.3)
@@ -188,6 +184,14 @@ async def test_the_lock_is_held_until_the_writer_of_a_killed_owner_has_ended(pla
     finally:
         os.kill(writer, signal.SIGCONT)
     (await opening).release()
+
+
+async def test_the_lock_is_held_until_the_writer_of_a_killed_owner_has_ended(place: ApartPlace) -> None:
+    """It may be in the middle of a commit."""
+    words = [sys.executable, "-c", KILLED, str(place.path)]
+    killed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    await let_go_when_it_ends(place, int(killed.stdout))
     async with place.open() as journal:
         assert journal.epoch == 2
 
@@ -200,13 +204,7 @@ async def test_the_writer_of_an_owner_that_nobody_has_looked_after_is_waited_for
         writer = int(child.stdout.readline())
         while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
             await asyncio.sleep(0.01)
-        opening = asyncio.ensure_future(asyncio.to_thread(journal_lock, place.path))
-        try:
-            done, _ = await asyncio.wait({opening}, timeout=0.3)
-            assert not done
-        finally:
-            os.kill(writer, signal.SIGCONT)
-        (await opening).release()
+        await let_go_when_it_ends(place, writer)
 
 
 async def test_who_cannot_wait_for_it_any_more_is_told_which_process_it_is(
