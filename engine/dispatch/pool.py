@@ -292,35 +292,32 @@ class Pool:
         except ClaimLost:
             logger.warning("a batch was no longer ours and was not split", extra={"batch": claim.seq})
             parts = []
-        del self._held[claim.batch_id]
+        self._let_go(claim)
         self._held.update({part.batch_id: part for part in parts})
         return parts
 
     async def _deliver_whole(self, claim: Claim) -> None:
         """One batch, with as many attempts as may follow one that surely was not taken."""
         attempts = self._terms.retry.attempts
-        try:
+        with suppress(_Withheld):
             first = await self._attempt(claim, attempts == 1)
             if attempts > 1 and may_be_sent_again(
                 first.outcome
             ):  # hardly ever: what tenacity does costs a tenth of a request
-                await self._deliver_again(claim, first)
-        except _Withheld:
-            await self._journal.release([claim])
-        if self._held.get(claim.batch_id) is claim:  # else the feeder has it again already
-            del self._held[claim.batch_id]
+                await self._deliver_again(claim, first.outcome)
 
-    async def _deliver_again(self, claim: Claim, first: Settled) -> None:
+    async def _deliver_again(self, claim: Claim, first: Outcome) -> None:
         """What a first attempt has left as it was. Raises _Withheld."""
-        held = _after(claim, first)
 
         async def step(last: bool) -> Outcome:
-            nonlocal held
-            settled = await self._attempt(held, last)
-            held = _after(held, settled)
-            return settled.outcome
+            return (await self._attempt(self._held.get(claim.batch_id, claim), last)).outcome
 
-        await until_taken(first.outcome, step, self._terms.retry, self._sleep_unless_halted)
+        await until_taken(first, step, self._terms.retry, self._sleep_unless_halted)
+
+    def _let_go(self, claim: Claim) -> None:
+        """It is nobody's any more, or the feeder has it again already."""
+        if self._held.get(claim.batch_id) is claim:
+            del self._held[claim.batch_id]
 
     async def silence(self) -> None:
         """Let nothing more leave, and return when everything under way has its outcome on the disk. Ended by `go_on`."""
@@ -333,22 +330,37 @@ class Pool:
         self._door.set()
 
     async def _attempt(self, claim: Claim, last: bool) -> Settled:
-        passage = await self._lane.enter(claim.size, unless=self._halted)
-        if passage is None:
-            raise _Withheld
+        """One attempt with its outcome on the disk. Raises _Withheld when the batch is back among the planned ones."""
         try:
-            settled = await self._past_the_door(claim, passage, last)
-        finally:
-            passage.close()
+            settled = await self._pass(claim, last)
+        except _Withheld:
+            await self._journal.release([claim])
+            self._let_go(claim)
+            raise
+        is_kept = settled.decision.then is BatchState.CLAIMED
+        if is_kept:  # the right to another attempt counts from this one
+            self._held[claim.batch_id] = replace(claim, attempts=settled.submitted.number)
         # The slot is free again before the outcome is on the disk: the disk does not slow the gateway.
         try:
             await self._record(settled)
         finally:
             self._leave()
+        if not is_kept:
+            self._let_go(claim)
         self._on_settled(settled)
         if _goes_back(settled.outcome):
             raise _Withheld
         return settled
+
+    async def _pass(self, claim: Claim, last: bool) -> Settled:
+        """Through the lane and past the door. Raises _Withheld: nothing left, the claim is to be given back."""
+        passage = await self._lane.enter(claim.size, unless=self._halted)
+        if passage is None:
+            raise _Withheld
+        try:
+            return await self._past_the_door(claim, passage, last)
+        finally:
+            passage.close()
 
     async def _past_the_door(self, claim: Claim, passage: Passage, last: bool) -> Settled:
         """From the pace to the answer. What was settled stays under way until it is on the disk."""
@@ -495,13 +507,6 @@ class Pool:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._halted.wait()
-
-
-def _after(claim: Claim, settled: Settled) -> Claim:
-    """What is held of a batch after an attempt: the right to another one counts from there."""
-    if settled.decision.then is not BatchState.CLAIMED:
-        return claim
-    return replace(claim, attempts=settled.submitted.number)
 
 
 def _doubt(reason: str) -> Outcome:

@@ -363,6 +363,7 @@ _RELEASE = (
         batch.c.state == BatchState.CLAIMED.value,
         batch.c.owner == bindparam("b_owner"),
         batch.c.epoch == bindparam("b_epoch"),
+        batch.c.attempts == bindparam("b_attempts"),
     )
     .values(state=BatchState.PLANNED.value, **_FREE)
 )
@@ -370,10 +371,15 @@ _RELEASE = (
 
 def release(connection: Connection, releases: Sequence[Sequence[Claim]]) -> list[None]:
     """Give claims back. Those lost meanwhile are left alone."""
-    rows = [{"b_id": c.batch_id, "b_owner": c.owner, "b_epoch": c.epoch} for claims in releases for c in claims]
+    rows = [_named(each) for claims in releases for each in claims]
     if rows:
         connection.execute(_RELEASE, rows)
     return [None] * len(releases)
+
+
+def _named(claim: Claim) -> dict[str, object]:
+    """What makes it this claim and no other: after an attempt the same owner may have claimed the batch again."""
+    return {"b_id": claim.batch_id, "b_owner": claim.owner, "b_epoch": claim.epoch, "b_attempts": claim.attempts}
 
 
 def submitted(claim: Claim, started_at: datetime, omit: Sequence[str]) -> Submitted:
@@ -453,6 +459,7 @@ _EMPTIED = (
         batch.c.state == BatchState.CLAIMED.value,
         batch.c.owner == bindparam("b_owner"),
         batch.c.epoch == bindparam("b_epoch"),
+        batch.c.attempts == bindparam("b_attempts"),
     )
     .values(state=BatchState.CANCELLED.value, omitted=batch.c.size, **_FREE)
 )
@@ -461,8 +468,7 @@ _EMPTIED = (
 def cancel_emptied(connection: Connection, claims: Sequence[Claim]) -> list[None]:
     """End batches of which every number has opted out. Raises ClaimLost when one is not its claim's any more."""
     for each in claims:
-        row = {"b_id": each.batch_id, "b_owner": each.owner, "b_epoch": each.epoch}
-        _expect(connection.execute(_EMPTIED, row).rowcount, 1, each.seq)
+        _expect(connection.execute(_EMPTIED, _named(each)).rowcount, 1, each.seq)
     return [None] * len(claims)
 
 

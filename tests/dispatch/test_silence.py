@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 from engine.dispatch.pacing import Pace
 from engine.dispatch.pool import PoolEnd
 from engine.journal.store import SqlJournal
-from engine.model import Outcome, PauseReason
-from tests.dispatch.house import DOUBT, Call, Gateway, Run, at_once, turns, when_told
+from engine.model import Claim, Outcome, OutcomeKind, PauseReason
+from tests.dispatch.house import DOUBT, Call, Gateway, Run, at_once, crowded, turns, when_told
 from tests.dispatch.test_interruptions import SteppedLoop, Vendor, copy, finished, left_behind, template
 from tests.dispatch.virtual import now
 from tests.dispatch.virtual import run as in_virtual_time
@@ -26,6 +27,20 @@ DONE = PoolEnd()
 ALONE, IN_FLIGHT = 2, 4
 """The first requests of a run go one by one, then so many at once."""
 SENT = ALONE + IN_FLIGHT
+
+
+class LateReleases:
+    """A journal that gives claims back some time after it was asked to."""
+
+    def __init__(self, journal: SqlJournal) -> None:
+        self._journal = journal
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        await turns(100)
+        await self._journal.release(claims)
 
 
 class Held:
@@ -129,6 +144,24 @@ async def test_one_silence_after_the_other(place: SqlitePlace, journal: SqlJourn
             run.gateway.answer = at_once
     assert await task == DONE
     assert Counter(run.gateway.seqs) == dict.fromkeys(range(1, 31), 1)
+
+
+async def test_what_a_silence_turned_back_is_in_one_hand_at_a_time(
+    place: SqlitePlace, journal: SqlJournal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is planned again with its outcome: whoever had it must not give it back, somebody else may have it by then."""
+    run = Run(LateReleases(journal), Gateway(place), await planned(journal, *[1] * 200), lane=crowded(in_flight=4))
+    task = run.start()
+    while not task.done():
+        await turns(40)
+        await run.pool.silence()
+        run.pool.go_on()
+    with caplog.at_level(logging.WARNING):
+        assert await task == DONE
+    turned_back = sum(settled.outcome.kind is OutcomeKind.NOT_SENT for settled in run.settled)
+    assert turned_back > 10
+    assert caplog.messages == []
+    assert Counter(run.gateway.seqs) == dict.fromkeys(range(1, 201), 1)
 
 
 async def test_two_who_want_silence_at_the_same_time_both_have_it(place: SqlitePlace, journal: SqlJournal) -> None:

@@ -124,6 +124,21 @@ async def test_a_lost_claim_is_released_by_nobody(place: Place) -> None:
         assert states(place) == {1: "planned"}
 
 
+async def test_an_older_claim_ends_nothing_of_what_the_same_owner_claimed_after_an_attempt(
+    place: Place, journal: SqlJournal
+) -> None:
+    """Two workers would hold the batch then: only one may send it, and the other one fails."""
+    (old,) = await claimed(journal, await planned(journal, 1))
+    await ended(journal, await intended(journal, old), NOT_SENT, BatchState.PLANNED)
+    (new,) = await claimed(journal, old.campaign_id)
+    await journal.release([old])
+    with pytest.raises(ClaimLost):
+        await journal.cancel_emptied(old)
+    assert states(place) == {1: "claimed"}
+    await journal.release([new])
+    assert states(place) == {1: "planned"}
+
+
 async def test_releasing_does_not_touch_a_batch_that_went_on(place: Place, journal: SqlJournal) -> None:
     campaign_id = await planned(journal, 1, 1)
     one, two = await claimed(journal, campaign_id)
