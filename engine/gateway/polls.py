@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from engine.gateway.failures import Failure, failure_of, normalised
 from engine.gateway.forms import CHINA
 from engine.gateway.profile import Profile
 from engine.language import _
+from engine.records import record
 
 Box = tuple[str, Mapping[str, str]]  # a record's element and its values, both by lower-case name
 
+_MANY = 1_024  # times and states that are remembered: reports tell the same ones again and again
 NO_TASK = re.compile(r"0*")  # "", "0"
 COUNT = re.compile(r"[0-9]{1,9}")
 
@@ -31,7 +34,7 @@ class ReportState(StrEnum):
     UNKNOWN = "unknown"  # a status nobody knows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Report:
     """One delivery report. `at` is aware UTC, None when `at_text` is no time. `task_id` None: the gateway named none."""
 
@@ -117,17 +120,28 @@ def sorted_out(boxes: Iterable[Box], profile: Profile, *, damage: str = "") -> P
 
 
 def _report(fields: Mapping[str, str]) -> Report:
-    status, error_code = fields["status"], fields.get("errorcode", "")
-    at_text = fields.get("receivetime", "")
+    get = fields.get
+    return report_of(
+        fields["mobile"],
+        get("taskid", ""),
+        fields["status"],
+        get("receivetime", ""),
+        get("errorcode", ""),
+        get("extno", ""),
+    )
+
+
+def report_of(mobile: str, task: str, status: str, at_text: str, error_code: str, extno: str) -> Report:
+    """The report that a record's values make."""
     return Report(
-        mobile=fields["mobile"],
-        task_id=_task(fields),
-        state=_report_state(status.upper(), error_code.upper()),
+        mobile=mobile,
+        task_id=_task(task),
+        state=_report_state(status, error_code),
         status=status,
         error_code=error_code,
         at=china_time(at_text),
         at_text=at_text,
-        extno=fields.get("extno", ""),
+        extno=extno,
     )
 
 
@@ -135,7 +149,7 @@ def _reply(fields: Mapping[str, str]) -> Reply:
     at_text = fields.get("receivetime", "")
     return Reply(
         mobile=fields["mobile"],
-        task_id=_task(fields),
+        task_id=_task(fields.get("taskid", "")),
         content=fields.get("content", ""),
         at=china_time(at_text),
         at_text=at_text,
@@ -143,8 +157,7 @@ def _reply(fields: Mapping[str, str]) -> Reply:
     )
 
 
-def _task(fields: Mapping[str, str]) -> str | None:
-    value = fields.get("taskid", "")
+def _task(value: str) -> str | None:
     return None if NO_TASK.fullmatch(value) else value
 
 
@@ -161,10 +174,11 @@ _STATES = {
 }
 
 
+@lru_cache(maxsize=_MANY)
 def _report_state(status: str, error_code: str) -> ReportState:
     """The status decides; documents pair 10 with any error code. Only an ACCEPTD makes a failure provisional."""
-    state = _STATES.get(status, ReportState.UNKNOWN)
-    if state is ReportState.UNDELIVERED and error_code.startswith("ACCEPTD"):
+    state = _STATES.get(status.upper(), ReportState.UNKNOWN)
+    if state is ReportState.UNDELIVERED and error_code.upper().startswith("ACCEPTD"):
         return ReportState.INTERIM
     return state
 
@@ -174,6 +188,7 @@ _TIME = re.compile(
 )
 
 
+@lru_cache(maxsize=_MANY)
 def china_time(text: str) -> datetime | None:
     """A receivetime as aware UTC: padded, not padded, or with slashes; China time. None when it is no time."""
     match = _TIME.fullmatch(text.strip())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadAnswer
 from engine.gateway.profile import Profile, load_profile
-from engine.gateway.wire import Polled, PollErrorKind, Reply, ReportState, read_replies, read_reports
+from engine.gateway.wire import Polled, PollErrorKind, Reply, ReportState, _plain_reports, read_replies, read_reports
 from tests.gateway.samples import DECLARATION, callbox, document, errorstatus, every_cut, mobile, statusbox
 
 STANDARD = load_profile("standard")
@@ -300,3 +300,58 @@ def test_any_damage_is_read_or_refused(data: st.DataObject) -> None:
         return
     for each in polled.replies:
         each.content.encode()
+
+
+# ── the usual answer, read without lxml ───────────────────────────────────────────────────────────────────────────────
+
+USUAL = document(
+    statusbox(mobile(1)),
+    statusbox("86" + mobile(2), task="", status="20", at="2013-9-17 17:38:08", error=""),
+    statusbox(mobile(3), task="0", status="DELIVRD", at="2016/1/26 11:02:08", error="ACCEPTD:1"),
+    statusbox(mobile(4), status="UNDELIV", at="", error="MB:1042"),
+)
+DAMAGE = (
+    b"<",
+    b">",
+    b"&amp;",
+    b"</extno>",
+    b"<extno></extno>",
+    b"<!-- -->",
+    b" ",
+    b"\r\n ",
+    b"x",
+    "信".encode(),
+    b"\x00",
+)
+
+
+def same_as_lxml(body: bytes, charset: str | None = None) -> bool:
+    """Whether it was usual; then lxml, which reads replies in the same way, must say the same."""
+    plain = _plain_reports(body)
+    assert plain is None or plain == read_replies(body, charset, STANDARD)
+    return plain is not None
+
+
+@pytest.mark.parametrize("charset", [None, "utf-8", "gb2312", "utf-16"])
+@pytest.mark.parametrize("declared", ["utf-8", "GB2312", "gbk"])
+def test_the_usual_answer_reads_as_lxml_reads_it(declared: str, charset: str | None) -> None:
+    body = USUAL.replace(b'encoding="utf-8"', f'encoding="{declared}"'.encode())
+    assert same_as_lxml(body, charset)
+    spread = body.replace(b"><", b">\r\n\t<").replace(b">\r\n\t</", b"></")
+    assert same_as_lxml(spread, charset)
+    assert len(read(spread, charset).reports) == 4
+
+
+@given(st.data())
+def test_a_usual_answer_with_any_damage_reads_as_lxml_reads_it(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(USUAL)))
+    end = start + data.draw(st.integers(0, 60))
+    with suppress(BadAnswer):
+        same_as_lxml(USUAL[:start] + data.draw(st.sampled_from(DAMAGE) | st.binary(max_size=4)) + USUAL[end:])
+
+
+def test_what_stands_between_two_reports_is_not_passed_over() -> None:
+    one, two = statusbox(mobile(1)), statusbox(mobile(2))
+    polled = read(document(one, callbox(mobile(3), "TD"), two))
+    assert (len(polled.reports), [each.content for each in polled.replies]) == (2, ["TD"])
+    assert not same_as_lxml(document(one, "x", two))

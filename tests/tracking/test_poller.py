@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import JournalBusy, JournalError
 from engine.gateway.polls import Polled
-from engine.gateway.wire import read_reports
+from engine.gateway.wire import _plain_reports, read_reports
 from engine.journal.port import PollAnswer, PollKind
 from engine.journal.tracking import ENDED_DURING_POLL
 from engine.simulator import Fault
@@ -61,6 +61,21 @@ async def test_nobody_waits_for_the_end_of_many_reports_and_they_are_read_on(
         poller = Poller(kind, asked._seam, asked._waits)
         await poller.run(stop)
         assert (poller.fresh, waits) == (LONG + 5, waited)
+
+
+async def test_what_the_simulator_answers_is_of_the_usual_form(house: House) -> None:
+    house.sim.plant_reports(people(3))
+    plain: list[Polled | None] = []
+
+    def read(body: bytes, charset: str | None) -> Polled:
+        plain.append(_plain_reports(body))
+        return read_reports(body, charset, engine.gate.profile)
+
+    async with house.engine() as engine:
+        await house.poller(engine, read=read).poll()
+    (polled,) = plain
+    assert polled is not None
+    assert len(polled.reports) == 3
 
 
 async def test_an_answer_is_on_the_disk_before_anybody_reads_it(house: House) -> None:
