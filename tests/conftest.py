@@ -8,9 +8,18 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 import tests.compiled  # noqa: F401  for the whole session
 
 os.environ["XINSHI_LANG"] = "en"
+
+# The same examples every time, however slow the machine is. HYPOTHESIS_PROFILE=wide looks for new ones.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("wide", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
 # Every commit waits for its file: on a disk that others use that took more time than what is tested. A killed process leaves
