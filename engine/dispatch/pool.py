@@ -18,6 +18,7 @@ from typing import Protocol
 
 from engine.dispatch.breaker import Breaker
 from engine.dispatch.decisions import Decision, decide
+from engine.dispatch.finish import finish
 from engine.dispatch.lane import Lane, Passage
 from engine.dispatch.retry import RetryPolicy, may_be_sent_again, until_taken
 from engine.errors import ClaimLost
@@ -112,6 +113,7 @@ _TURNED_BACK = Outcome(
         "wait or stopped answering"
     ),
 )
+_CUT = N_("the run was stopped")
 _TOO_LATE = Outcome(kind=OutcomeKind.NOT_SENT, reason=N_("turned back: its hours ended before the request left"))
 
 
@@ -178,11 +180,17 @@ class Pool:
                 await _first_of(work, stop_now, timeout=self._terms.grace_s)
         finally:
             work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
-        if self._held:  # cut before their turn came
-            await self._journal.release(list(self._held.values()))
+            try:
+                with suppress(asyncio.CancelledError):
+                    await work
+            finally:  # cancelled or not: what was cut before its turn came would wait for the next process
+                await self._give_back()
         return self._end or PoolEnd()
+
+    async def _give_back(self) -> None:
+        if self._held:
+            await self._journal.release(list(self._held.values()))
+            self._held.clear()
 
     async def _work(self) -> None:
         try:
@@ -257,6 +265,9 @@ class Pool:
             coming.cancel()
 
     async def _claim(self, limit: int) -> list[Claim]:
+        return await finish(self._take(limit))  # cancelled, it is held all the same, and given back
+
+    async def _take(self, limit: int) -> list[Claim]:
         ahead = 8 * self._lane.limits.in_flight  # with the workers, in the queue, and waiting to get into it
         lease_s = LEASE_S + 2 * self._lane.pace.takes_s(ahead, ahead * self.largest)
         until = self._lease_clock() + lease_s
@@ -283,7 +294,7 @@ class Pool:
         if len(sizes) == 1 or self._halted.is_set() or self._held.get(claim.batch_id) is not claim:
             await self._deliver_whole(claim)
             return
-        for part in await self._split(claim, sizes):
+        for part in await finish(self._split(claim, sizes)):
             await self._deliver_whole(part)
 
     async def _split(self, claim: Claim, sizes: Sequence[int]) -> list[Claim]:
@@ -431,6 +442,9 @@ class Pool:
                 omit=omit,
                 scheduled_for=self._terms.scheduled_for,
             )
+        except asyncio.CancelledError:  # the intent may be on the disk by now, and nothing has left
+            await self._journal.withdraw(claim, at=self._wall_clock(), reason=_CUT)
+            raise
         except ClaimLost:
             logger.warning("a batch was no longer ours and was not sent", extra={"batch": claim.seq})
             raise _Withheld from None
@@ -456,11 +470,7 @@ class Pool:
             sending = True
             outcome = await self._send(claim.message, submitted.mobiles, submitted.size)
         except asyncio.CancelledError:
-            cut = (
-                _doubt(N_("the run was stopped before the answer came"))
-                if sending
-                else _not_sent(N_("the run was stopped"))
-            )
+            cut = _doubt(N_("the run was stopped before the answer came")) if sending else _not_sent(_CUT)
             await self._record(self._settle(submitted, cut, last=True))
             raise
         self._lane.note(outcome, size=submitted.size, left_s=passage.left_s)

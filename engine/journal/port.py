@@ -456,6 +456,10 @@ class Journal(Protocol):
         """Give claims back unsent: the batches are planned again. Claims lost meanwhile are left alone."""
         ...
 
+    async def withdraw(self, claim: Claim, *, at: datetime, reason: str) -> None:
+        """Give a claim back of which nothing has left, whether its intent is stored or not. A lost claim is left alone."""
+        ...
+
     async def record_intent(
         self,
         account: str,

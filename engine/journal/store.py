@@ -346,6 +346,10 @@ class SqlJournal(
         """Give claims back unsent: the batches are planned again. Claims lost meanwhile are left alone."""
         await self._commits.do(writes.release, claims)
 
+    async def withdraw(self, claim: Claim, *, at: datetime, reason: str) -> None:
+        """Give a claim back of which nothing has left, whether its intent is stored or not. A lost claim is left alone."""
+        await self._commits.do(writes.withdraw, (claim, at, reason))
+
     async def record_intent(
         self,
         account: str,

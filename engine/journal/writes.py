@@ -14,7 +14,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -375,6 +375,36 @@ def release(connection: Connection, releases: Sequence[Sequence[Claim]]) -> list
     if rows:
         connection.execute(_RELEASE, rows)
     return [None] * len(releases)
+
+
+_WITHDRAWN = (batch.c.state == BatchState.SUBMITTING.value) & (batch.c.attempts == bindparam("b_number"))
+_MINE = (
+    (batch.c.id == bindparam("b_id"))
+    & (batch.c.owner == bindparam("b_owner"))
+    & (batch.c.epoch == bindparam("b_epoch"))
+)
+_WITHDRAW_ATTEMPT = (
+    update(attempt)
+    .where(
+        attempt.c.batch_id == bindparam("b_id"),
+        attempt.c.number == bindparam("b_number"),
+        attempt.c.outcome.is_(None),
+        exists().where(_MINE, _WITHDRAWN),
+    )
+    .values(finished_at=bindparam("at"), outcome=OutcomeKind.NOT_SENT.value, reason=bindparam("why"))
+)
+_WITHDRAW = update(batch).where(_MINE, _WITHDRAWN).values(state=BatchState.PLANNED.value, **_FREE)
+
+
+def withdraw(connection: Connection, withdrawals: Sequence[tuple[Claim, datetime, str]]) -> list[None]:
+    """Give claims back of which nothing has left, whether their intents are stored or not."""
+    for taken, at, why in withdrawals:
+        named = _named(taken)
+        row = {name: value for name, value in named.items() if name != "b_attempts"} | {"b_number": taken.attempts + 1}
+        connection.execute(_WITHDRAW_ATTEMPT, row | {"at": at, "why": why})
+        connection.execute(_WITHDRAW, row)
+        connection.execute(_RELEASE, named)
+    return [None] * len(withdrawals)
 
 
 def _named(claim: Claim) -> dict[str, object]:

@@ -139,7 +139,17 @@ async def interrupted(
         loop.at = 0
         if not task.cancelled():
             task.result()
+        if interrupt is not power_cut:
+            check_left(place, vendor)
         return was
+
+
+def check_left(place: SqlitePlace, vendor: Vendor) -> None:
+    """What a run has left behind that could give back what it held: nobody waits for the next process to be sent to."""
+    held = states(place)
+    assert {"claimed", "submitting"}.isdisjoint(held.values()), held
+    for seq, state in held.items():
+        assert state != "in_doubt" or seq in vendor.sure, f"batch {seq} is in doubt and never left"
 
 
 def check(place: SqlitePlace, taken: Counter[int], sure: dict[int, bool]) -> None:

@@ -139,6 +139,37 @@ async def test_an_older_claim_ends_nothing_of_what_the_same_owner_claimed_after_
     assert states(place) == {1: "planned"}
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["before its intent", "with its intent"])
+async def test_what_is_withdrawn_is_planned_again_and_its_attempt_was_not_sent(
+    place: Place, journal: SqlJournal, stored: bool
+) -> None:
+    (claim,) = await claimed(journal, await planned(journal, 2))
+    if stored:
+        await intended(journal, claim, omit=[claim.mobiles.split(",")[0]])
+    await journal.withdraw(claim, at=START, reason="stopped")
+    assert states(place) == {1: "planned"}
+    assert outcomes(place) == ([(1, 1, "not_sent")] if stored else [])
+    (again,) = await claimed(journal, claim.campaign_id)
+    assert again.attempts == int(stored)
+    await accepted(journal, await intended(journal, again))
+    assert states(place) == {1: "accepted"}
+
+
+async def test_nothing_is_withdrawn_of_what_is_another_claim_s_or_came_to_an_outcome(place: Place) -> None:
+    async with place.open() as journal:
+        campaign_id = await planned(journal, 1, 1)
+        old, doubtful = await claimed(journal, campaign_id)
+        await ended(journal, await intended(journal, doubtful), DOUBT, BatchState.IN_DOUBT)
+    async with place.open() as journal:
+        (new,) = await claimed(journal, campaign_id)
+        await intended(journal, new)
+        mine = replace(new, epoch=new.epoch + 1), replace(new, owner="somebody"), replace(new, attempts=1)
+        for claim in (old, doubtful, *mine):
+            await journal.withdraw(claim, at=START, reason="stopped")
+        assert states(place) == {1: "submitting", 2: "in_doubt"}
+        assert outcomes(place) == [(1, 1, None), (2, 1, "in_doubt")]
+
+
 async def test_releasing_does_not_touch_a_batch_that_went_on(place: Place, journal: SqlJournal) -> None:
     campaign_id = await planned(journal, 1, 1)
     one, two = await claimed(journal, campaign_id)
