@@ -95,6 +95,8 @@ class Steering:
                 await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
                 tell(SENDING)
                 self.pool = await make_pool()
+                if self.is_held:  # the order came when there was no pool yet that could be halted
+                    continue
                 end = await self.pool.run(stop=stop, stop_now=stop_now)
                 if end.reason is not PauseReason.OPERATOR and not self.cancelled.is_set():
                     return end
