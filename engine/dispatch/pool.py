@@ -30,6 +30,8 @@ from engine.telemetry import logger
 
 LEASE_S = 120.0
 CLAIM_AT_ONCE = 128
+LEAST_LEASE_S = 5.0
+"""Longer than a request stands at the slots and the gate: a lease that ends there would make a doubt of what never left."""
 INTENT_GOOD_FOR_S = 2.0
 """An intent older than this at the last moment is not sent: the machine slept, or somebody else may hold the batch now."""
 
@@ -393,6 +395,8 @@ class Pool:
         try:
             self._recheck(claim)
             admitted = await self._admit(claim)
+            if admitted:  # near the floor that took as long as answers take
+                self._recheck(claim)
             submitted = await self._intend(claim)
             outcome = await self._submit(submitted, passage)
             settled = self._settle(submitted, outcome, last)
@@ -426,7 +430,8 @@ class Pool:
             self._silence.set()
 
     def _recheck(self, claim: Claim) -> None:
-        if self._halted.is_set() or self._lease_clock() >= claim.lease_until_s or claim.size in self._avoided_sizes():
+        lasts_s = claim.lease_until_s - self._lease_clock()
+        if self._halted.is_set() or lasts_s <= LEAST_LEASE_S or claim.size in self._avoided_sizes():
             raise _Withheld
 
     async def _intend(self, claim: Claim) -> Submitted:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.dispatch.hours import Hours, read_windows
 from engine.dispatch.pacing import Pace
-from engine.dispatch.pool import Pool, PoolEnd
+from engine.dispatch.pool import LEASE_S, LEAST_LEASE_S, Pool, PoolEnd
 from engine.dispatch.timetable import Timetable
 from engine.journal.store import SqlJournal
 from engine.ledger.floor import Floor
@@ -128,6 +128,63 @@ async def test_a_window_that_closes_after_the_intent_takes_the_request_back(
     assert run.gateway.calls == []
     assert set(states(place).values()) == {"planned"}
     assert place.rows("SELECT outcome FROM attempt") == [{"outcome": "not_sent"}]
+
+
+class Waiting(Closing):
+    """Bounds at which something happens while the first batch waits."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then, self.admitted = then, 0
+
+    async def admit(self, claim: Claim) -> PoolEnd | None:
+        self.admitted += 1
+        if self.admitted == 1:
+            self._then()
+        return None
+
+    def closed(self) -> PoolEnd | None:
+        return None
+
+    def leave(self, claim: Claim, outcome: Outcome | None) -> None:
+        self.admitted -= outcome is None
+
+
+async def test_a_lease_that_ends_while_a_batch_waits_for_its_points_makes_no_doubt(
+    journal: SqlJournal, place: SqlitePlace
+) -> None:
+    run = Run(journal, Gateway(place), await planned(journal, 1, 2))
+
+    def wait() -> None:
+        run.clock.now_s += LEASE_S
+        bounds.admitted += 1  # only once
+
+    bounds = Waiting(wait)
+    assert await bounded(run, bounds).run(stop=run.stop, stop_now=run.stop_now) == PoolEnd()
+    assert place.rows("SELECT outcome FROM attempt") == [{"outcome": "accepted"}] * 2
+
+
+async def test_a_halt_while_a_batch_waits_for_its_points_leaves_no_intent(
+    journal: SqlJournal, place: SqlitePlace
+) -> None:
+    run = Run(journal, Gateway(place), await planned(journal, 1, 2))
+    bounds = Waiting(lambda: run.pool.halt(PauseReason.OPERATOR))
+    end = await bounded(run, bounds).run(stop=run.stop, stop_now=run.stop_now)
+    assert (end.reason, bounds.admitted) == (PauseReason.OPERATOR, 0)
+    assert set(states(place).values()) == {"planned"}
+    assert place.rows("SELECT outcome FROM attempt") == []
+
+
+async def test_a_lease_that_ends_in_a_moment_is_not_begun_with(journal: SqlJournal, place: SqlitePlace) -> None:
+    run = Run(journal, Gateway(place), await planned(journal, 1, 2))
+
+    def wait() -> None:
+        run.clock.now_s += LEASE_S - LEAST_LEASE_S
+        bounds.admitted += 1
+
+    bounds = Waiting(wait)
+    assert await bounded(run, bounds).run(stop=run.stop, stop_now=run.stop_now) == PoolEnd()
+    leases = [settled.submitted.claim.lease_until_s for settled in run.settled]
+    assert leases == [run.clock.now_s + LEASE_S] * 2  # both were claimed anew, or for the first time
 
 
 class Purse:
