@@ -18,10 +18,11 @@ from pathlib import Path
 
 from engine.gateway.polls import ReportState
 from engine.journal.opening import open_journal
-from engine.journal.port import PollKind, ReportLine
+from engine.journal.port import PollAnswer, PollKind, PollRead, ReportLine
 
 _A_POLL = 1_000  # as many as a poll asks for
 _AT = datetime(2026, 3, 1, tzinfo=UTC)
+_ANSWER = PollAnswer(at=_AT, http_status=200, charset=None, complete=True, body=b"")
 
 
 async def join(path: Path, campaign: str) -> dict[str, float]:
@@ -34,8 +35,9 @@ async def join(path: Path, campaign: str) -> dict[str, float]:
         assert record is not None
         for lines in polls:
             poll = await journal.begin_poll(record.account, PollKind.REPORT, asked_at=_AT, most=_A_POLL)
+            await journal.keep_answer(poll, _ANSWER)
             begin = time.perf_counter()
-            await journal.join_reports(record.account, poll, lines)
+            await journal.apply_poll(record.account, poll, PollRead(at=_AT, records=len(lines), reports=lines))
             store_s += time.perf_counter() - begin
         begin = time.perf_counter()
         delivery = await journal.delivery(record.campaign_id)

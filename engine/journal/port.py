@@ -829,12 +829,13 @@ class PollTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRead:
-    """What an answer held, its reports apart. `said`: the gateway's errors; `problem`: what of it could not be read."""
+    """What an answer held. `said`: the gateway's errors; `problem`: what of it could not be read."""
 
     at: datetime
     records: int
     said: str = ""
     problem: str = ""
+    reports: Sequence[ReportLine] = ()
     replies: Sequence[ReplyLine] = ()
     opts_out_everywhere: bool = False  # who opts out in them, does from every account
 
@@ -854,12 +855,11 @@ class TrackingJournal(Protocol):
         """Note that a poll brought no answer, and what that means."""
         ...
 
-    async def join_reports(self, account: str, poll_id: int, reports: Sequence[ReportLine]) -> int:
-        """Add reports; of one number in one task the best stays, whatever their order. Returns how many changed something."""
-        ...
-
     async def apply_poll(self, account: str, poll_id: int, read: PollRead) -> int:
-        """The answer has been read: add its replies with their opt-outs. Returns how many replies were new."""
+        """The answer has been read: add what it held. Returns how many reports changed something and how many replies were new.
+
+        Of one number in one task the best report stays, whatever their order.
+        """
         ...
 
     async def note_unreadable(self, poll_id: int, problem: str) -> None:

@@ -11,6 +11,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -180,11 +181,12 @@ def _report_rows(account: str, poll_id: int, lines: Sequence[ReportLine]) -> lis
 
 
 def apply_polls(connection: Connection, applied: Sequence[tuple[str, int, PollRead]]) -> list[int]:
-    """Add the replies of answers that have been read, with their opt-outs. Returns how many replies were new."""
+    """Add what answers held, and say that they have been read. Returns how much of each was new."""
     return [_apply(connection, *each) for each in applied]
 
 
 def _apply(connection: Connection, account: str, poll_id: int, read: PollRead) -> int:
+    (fresh,) = join_reports(connection, [(account, poll_id, read.reports)])
     told = {_digest(line): line for line in read.replies}
     known = _known(connection, account, list(told))
     new = {digest: line for digest, line in told.items() if digest not in known}
@@ -202,7 +204,7 @@ def _apply(connection: Connection, account: str, poll_id: int, read: PollRead) -
         .where(poll.c.id == poll_id)
         .values(applied_at=read.at, records=read.records, said=read.said, problem=read.problem)
     )
-    return len(new)
+    return fresh + len(new)
 
 
 def _digest(line: ReplyLine) -> str:
@@ -517,14 +519,14 @@ class TrackingWrites:
         """Note that a poll brought no answer, and what that means."""
         await self._commits.do(end_polls, (poll_id, outcome, at, problem))
 
-    async def join_reports(self, account: str, poll_id: int, reports: Sequence[ReportLine]) -> int:
-        """Add reports, a stretch a commit. Returns how many changed something."""
-        stretches = [reports[begin : begin + AT_ONCE] for begin in range(0, len(reports), AT_ONCE)]
-        return sum([await self._commits.do(join_reports, (account, poll_id, stretch)) for stretch in stretches])
-
     async def apply_poll(self, account: str, poll_id: int, read: PollRead) -> int:
-        """The answer has been read: add its replies with their opt-outs. Returns how many replies were new."""
-        return await self._commits.do(apply_polls, (account, poll_id, read))
+        """The answer has been read: add its reports, a stretch a commit, and with the last its replies and opt-outs.
+
+        Returns how many reports changed something and how many replies were new.
+        """
+        *first, last = [read.reports[begin : begin + AT_ONCE] for begin in range(0, len(read.reports), AT_ONCE)] or [()]
+        fresh = sum([await self._commits.do(join_reports, (account, poll_id, some)) for some in first])
+        return fresh + await self._commits.do(apply_polls, (account, poll_id, replace(read, reports=last)))
 
     async def note_unreadable(self, poll_id: int, problem: str) -> None:
         """The answer could not be read. It stays as it is."""

@@ -104,20 +104,28 @@ class Poller:
         Raises JournalError: what cannot be kept must not be asked for.
         """
         failures, at_end = 0, False
+        coming: asyncio.Task[KeptPoll | str] | None = None  # asked for while the answer before it is read
         try:
             while not stop.is_set() and not self.stopped:
-                step = await self.poll()
+                came = await (coming or self._fetch())
+                coming = asyncio.create_task(self._fetch()) if self._asks_ahead(came) else None
+                step = await self._carry_out(came)
                 failures = failures + 1 if step is Step.FAILED else 0
                 at_end = at_end or (step is not Step.FULL and step is not Step.SOME)
                 if at_end or self._is_long:
                     self.caught_up.set()
                 if until_empty and (step is Step.EMPTY or failures >= self._waits.failures_most):
-                    return
+                    break
                 # Until the queue was seen empty once, it may hold what was reported before our time.
                 eager = until_empty or not at_end
-                await _unless(stop, self._wait_s(step, failures, eager=eager))
+                await _unless(stop, 0.0 if coming is not None else self._wait_s(step, failures, eager=eager))
+            if coming is not None:  # what was asked for is the only copy
+                await self._carry_out(await coming)
         finally:
             self.caught_up.set()
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
 
     @property
     def _is_long(self) -> bool:
@@ -138,17 +146,32 @@ class Poller:
 
     async def poll(self) -> Step:
         """Ask once, and carry out what the answer says."""
+        return await self._carry_out(await self._fetch())
+
+    async def _fetch(self) -> KeptPoll | str:
+        """Ask once. Returns the answer, on the disk, or why there is none."""
         seam, most = self._seam, self._seam.most()
         self.asked += 1
         poll_id = await seam.journal.begin_poll(seam.account, self.kind, asked_at=seam.clock(), most=most)
         answer = await self._ask(poll_id, most)
-        if answer is None:
-            return Step.FAILED
-        kept = KeptPoll(poll_id=poll_id, kind=self.kind, most=most, answer=answer)
-        await seam.journal.keep_answer(poll_id, answer)
-        return await self.apply(kept)
+        if isinstance(answer, PollAnswer):
+            await seam.journal.keep_answer(poll_id, answer)
+            return KeptPoll(poll_id=poll_id, kind=self.kind, most=most, answer=answer)
+        return answer
 
-    async def _ask(self, poll_id: int, most: int | None) -> PollAnswer | None:
+    def _asks_ahead(self, came: KeptPoll | str) -> bool:
+        """Whether more certainly waits: as many reports came as were asked for, and the last answer told news."""
+        if isinstance(came, str) or came.most is None or self._nothing_new:
+            return False
+        return came.answer.complete and came.answer.body.count(b"<statusbox>") >= came.most
+
+    async def _carry_out(self, came: KeptPoll | str) -> Step:
+        if isinstance(came, KeptPoll):
+            return await self.apply(came)
+        self.trouble = came
+        return Step.FAILED
+
+    async def _ask(self, poll_id: int, most: int | None) -> PollAnswer | str:
         try:
             answer = await self._seam.ask(most or 0)
         except asyncio.CancelledError:
@@ -156,7 +179,7 @@ class Poller:
             raise
         except GatewayError as error:
             await self._end(poll_id, _outcome(error), str(error))
-            return None
+            return str(error)
         return PollAnswer(
             at=answer.at,
             http_status=answer.http_status,
@@ -166,7 +189,6 @@ class Poller:
         )
 
     async def _end(self, poll_id: int, outcome: PollOutcome, problem: str) -> None:
-        self.trouble = problem
         if outcome is PollOutcome.LOST:
             self.lost += 1
             logger.warning("the answer to a poll was lost", extra={"kind": self.kind.value, "problem": problem})
@@ -181,16 +203,16 @@ class Poller:
             await self._cannot_read(kept, error)
             return Step.FAILED
         seam.on_opt_outs(told.opted_out)
-        fresh = await seam.journal.join_reports(seam.account, kept.poll_id, told.reports)
         read = PollRead(
             at=seam.clock(),
             records=told.records,
             said=told.said,
             problem=told.problem,
+            reports=told.reports,
             replies=told.replies,
             opts_out_everywhere=seam.opts_out_everywhere,
         )
-        fresh += await seam.journal.apply_poll(seam.account, kept.poll_id, read)
+        fresh = await seam.journal.apply_poll(seam.account, kept.poll_id, read)
         self.records += told.records
         self.fresh += fresh
         self.opted_out += len(told.opted_out)

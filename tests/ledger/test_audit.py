@@ -96,8 +96,7 @@ class Books:
         answer = PollAnswer(at=LATER, http_status=200, charset=None, complete=True, body=b"<returnsms/>")
         await self.journal.keep_answer(poll, answer)
         lines = [ReportLine(task_id, name, ReportState.DELIVERED, received_at, "10", "DELIVRD") for name in names]
-        await self.journal.join_reports(ACCOUNT, poll, lines)
-        await self.journal.apply_poll(ACCOUNT, poll, PollRead(at=LATER, records=len(lines)))
+        await self.journal.apply_poll(ACCOUNT, poll, PollRead(at=LATER, records=len(lines), reports=lines))
 
     async def opt_out(self, mobile: str, when: datetime) -> None:
         wish = OptOut(mobile=mobile, at=when, reason="退订", source=OptOutSource.REPLY)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.gateway.polls import ReportState
 from engine.intake import Lately, ReachedSet, Seen
 from engine.intake.reached import ALIKE, ANY, Hours
-from engine.journal.port import Conduct, PollKind, ReportLine
+from engine.journal.port import Conduct, PollAnswer, PollKind, PollRead, ReportLine
 from engine.journal.reached import HOUR_US
 from engine.journal.schema import attempt, microseconds
 from engine.journal.store import SqlJournal
@@ -83,14 +83,17 @@ async def test_whose_report_says_undelivered_was_not_reached_whatever_is_kept_wh
     if kept:
         await remember(journal, campaign_id)
     poll_id = await journal.begin_poll(ACCOUNT, PollKind.REPORT, asked_at=NOW, most=None)
+    answer = PollAnswer(at=NOW, http_status=200, charset=None, complete=True, body=b"<returnsms/>")
+    await journal.keep_answer(poll_id, answer)
     states = (ReportState.DELIVERED, ReportState.UNDELIVERED, ReportState.INTERIM)
     told = [ReportLine(TASK, who, state, NOW, "", "") for who, state in zip(people[:3], states, strict=True)]
     elsewhere = ReportLine("another", people[3], ReportState.UNDELIVERED, NOW, "", "")
-    await journal.join_reports(ACCOUNT, poll_id, [*told, elsewhere])
+    await journal.apply_poll(ACCOUNT, poll_id, PollRead(at=NOW, records=4, reports=[*told, elsewhere]))
     assert reached(await look(journal), people) == [people[0], *people[2:]]
     capped = await look(journal, days=0, cap=Cap(messages=1, hours=24))
     assert [int(who) in Lately(capped.sets, most=1).enough for who in people] == [True, False, True, True]
-    await journal.join_reports(ACCOUNT, poll_id, [told[1]._replace(state=ReportState.DELIVERED)])
+    better = told[1]._replace(state=ReportState.DELIVERED)
+    await journal.apply_poll(ACCOUNT, poll_id, PollRead(at=NOW, records=1, reports=[better]))
     assert reached(await look(journal), people) == people
 
 

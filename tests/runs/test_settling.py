@@ -110,8 +110,8 @@ class House:
         poll_id = await self.journal.begin_poll(ACCOUNT, PollKind.REPORT, asked_at=self.now(), most=100)
         answer = PollAnswer(at=self.now(), http_status=200, charset=None, complete=True, body=b"<returnsms/>")
         await self.journal.keep_answer(poll_id, answer)
-        await self.journal.join_reports(ACCOUNT, poll_id, reports)
-        await self.journal.apply_poll(ACCOUNT, poll_id, PollRead(at=self.now(), records=len(reports)))
+        read = PollRead(at=self.now(), records=len(reports), reports=reports)
+        await self.journal.apply_poll(ACCOUNT, poll_id, read)
 
     async def reported(self, seq: int, task_id: str = "777") -> None:
         """The gateway reports a batch under a task id that nobody knows."""

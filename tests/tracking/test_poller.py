@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engine.errors import JournalBusy, JournalError
+from engine.errors import JournalBusy, JournalError, NoAnswer
 from engine.gateway.polls import Polled
 from engine.gateway.wire import _plain_reports, read_reports
 from engine.journal.port import PollAnswer, PollKind
 from engine.journal.tracking import ENDED_DURING_POLL
+from engine.runtime import Engine
 from engine.simulator import Fault
 from engine.tracking import Poller, Step, Waits
 from engine.tracking.poller import LONG, replay
@@ -195,6 +199,88 @@ async def test_a_poll_in_progress_is_finished_when_the_poller_is_stopped(house: 
         server.release.set()
         await running
         assert (poller.asked, poller.fresh) == (1, 1)
+
+
+class TwoAtOnce:
+    """A poller that reads its first answer when the test says so, in a thread."""
+
+    def __init__(self, house: House, engine: Engine, *, second: Callable[[], Awaitable[None]]) -> None:
+        self.may_read, self.asked_again, self._second = threading.Event(), asyncio.Event(), second
+        poller = house.poller(engine, most=10, read=self._read)
+        self._ask, self._profile = poller._seam.ask, engine.gate.profile
+        self.poller = Poller(PollKind.REPORT, replace(poller._seam, ask=self._asked), poller._waits)
+
+    async def _asked(self, most: int) -> Any:
+        if self.poller.asked == 2:
+            self.asked_again.set()
+            await self._second()
+        return await self._ask(most)
+
+    def _read(self, body: bytes, charset: str | None) -> Polled:
+        assert self.may_read.wait(60), "nobody asks while this is read"
+        return read_reports(body, charset, self._profile)
+
+
+async def nothing() -> None:
+    pass
+
+
+async def test_while_a_full_answer_is_read_the_next_one_is_asked_for(house: House) -> None:
+    house.sim.plant_reports(people(25))
+    async with house.engine() as engine:
+        two = TwoAtOnce(house, engine, second=nothing)
+        running = asyncio.create_task(two.poller.run(asyncio.Event(), until_empty=True))
+        await two.asked_again.wait()
+        two.may_read.set()
+        await running
+        assert (two.poller.asked, two.poller.fresh) == (4, 25)
+    assert house.rows("SELECT records FROM poll") == [(10,), (10,), (5,), (0,)]
+
+
+async def test_what_was_asked_for_when_a_stop_came_is_read_too(house: House) -> None:
+    house.sim.plant_reports(people(50))
+    async with house.engine() as engine:
+        two, stop = TwoAtOnce(house, engine, second=nothing), asyncio.Event()
+        running = asyncio.create_task(two.poller.run(stop))
+        await two.asked_again.wait()
+        stop.set()
+        two.may_read.set()
+        await running
+        assert (two.poller.asked, two.poller.fresh) == (2, 20)
+        assert (await engine.journal.polls(engine.account_key)).unread == 0
+
+
+async def test_a_cut_while_two_are_under_way_keeps_the_one_and_loses_the_other(house: House) -> None:
+    house.sim.plant_reports(people(50))
+    async with house.engine() as engine:
+        two = TwoAtOnce(house, engine, second=asyncio.Event().wait)  # type: ignore[arg-type]  # for ever
+        running = asyncio.create_task(two.poller.run(asyncio.Event()))
+        await two.asked_again.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        two.may_read.set()
+        tally = await engine.journal.polls(engine.account_key)
+        assert (tally.unread, tally.lost) == (1, 1)
+        assert await replay(engine.journal, engine.account_key, [house.poller(engine)]) == 1
+    assert house.rows("SELECT count(*) FROM report") == [(10,)]
+
+
+async def test_trouble_with_the_answer_that_was_asked_for_ahead_is_told(house: House) -> None:
+    house.sim.plant_reports(people(10))
+
+    async def fail() -> None:
+        raise NoAnswer("no answer in 30 s")
+
+    async with house.engine() as engine:
+        two, stop = TwoAtOnce(house, engine, second=fail), asyncio.Event()
+        running = asyncio.create_task(two.poller.run(stop))
+        await two.asked_again.wait()
+        stop.set()
+        two.may_read.set()
+        await running
+        assert (two.poller.fresh, two.poller.lost) == (10, 1)
+        assert "no answer in 30 s" in two.poller.trouble
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
