@@ -16,7 +16,7 @@ os.environ["XINSHI_LANG"] = "en"
 
 # The same examples every time, however slow the machine is. HYPOTHESIS_PROFILE=wide looks for new ones.
 settings.register_profile(
-    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "steady", derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("wide", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fuzz.fuzz_intake import example, one
 
-STEP = 120
+STEP = 70
 
 
 @pytest.mark.parametrize("first", range(0, 4 * STEP, STEP))

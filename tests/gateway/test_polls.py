@@ -270,10 +270,10 @@ def test_what_holds_no_record_and_no_sign_is_a_bad_answer(body: str) -> None:
     "piece", ["<statusbox>", "<callbox><content>", "<statusbox><mobile>", "<mobile>", "</statusbox>", "<"]
 )
 def test_a_hostile_answer_costs_no_more_than_its_length(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with suppress(BadAnswer):
-        read("<statusbox>" + piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - start < 15
+        read("<statusbox>" + piece * (300_000 // len(piece)))
+    assert time.process_time() - start < 10
 
 
 @given(st.one_of(st.binary(), st.text().map(str.encode)))

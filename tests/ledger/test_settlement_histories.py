@@ -8,7 +8,7 @@ from random import Random
 from time import perf_counter
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.ledger.evidence import Finding, Policy, Stretch
@@ -62,7 +62,6 @@ def worlds(draw: st.DrawFn) -> World:
 QUIET_WORLD = World(batches=60, lost=0.2)
 seeds = st.integers(0, 2**32)
 looks = st.lists(share, min_size=1, max_size=4)
-often = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def settled_wrongly(history: History, stretch: Stretch) -> list[str]:
@@ -74,7 +73,6 @@ def settled_wrongly(history: History, stretch: Stretch) -> list[str]:
     ]
 
 
-@often
 @example(QUIET_WORLD, 1, [0.5])
 @given(worlds(), seeds, looks)
 def test_settlement_never_contradicts_the_truth_at_any_moment(world: World, seed: int, moments: list[float]) -> None:
@@ -83,7 +81,6 @@ def test_settlement_never_contradicts_the_truth_at_any_moment(world: World, seed
         assert settled_wrongly(history, history.at(share_of_time * history.end)) == []
 
 
-@often
 @given(seeds, looks, st.sampled_from(["equal", "cycle", "random"]), st.sampled_from([0.0, 0.5, 1.0]))
 def test_settlement_never_contradicts_the_truth_where_the_chain_is_on(
     seed: int, moments: list[float], sizes: str, timeouts: float
@@ -94,7 +91,6 @@ def test_settlement_never_contradicts_the_truth_where_the_chain_is_on(
         assert settled_wrongly(history, history.at(share_of_time * history.end)) == []
 
 
-@often
 @given(worlds(), seeds, seeds, share)
 def test_any_order_of_the_rows_gives_the_same(world: World, seed: int, order: int, look: float) -> None:
     history = simulate(world, seed)
@@ -106,7 +102,6 @@ def test_any_order_of_the_rows_gives_the_same(world: World, seed: int, order: in
     assert settle(replace(stretch, **rows)) == settle(stretch)
 
 
-@often
 @given(worlds(), seeds, st.lists(share, min_size=2, max_size=6).map(sorted))
 def test_later_evidence_never_flips_a_verdict(world: World, seed: int, moments: list[float]) -> None:
     history = simulate(world, seed)
