@@ -866,8 +866,13 @@ class TrackingJournal(Protocol):
         """The answer could not be read. It stays as it is."""
         ...
 
-    async def kept_polls(self, account: str, *, after: int = 0, limit: int = 10) -> list[KeptPoll]:
-        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on."""
+    async def kept_polls(
+        self, account: str, *, after: int = 0, limit: int = 10, untried: bool = False
+    ) -> list[KeptPoll]:
+        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on.
+
+        `untried`: only those that nobody has tried to read.
+        """
         ...
 
     async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:

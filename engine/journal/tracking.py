@@ -406,12 +406,17 @@ class TrackingLooks(ABC):
             made, lost, cost, unread = (await connection.execute(query)).one()
         return PollTally(made=made, lost=lost, may_have_cost=cost, unread=unread)
 
-    async def kept_polls(self, account: str, *, after: int = 0, limit: int = 10) -> list[KeptPoll]:
-        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on."""
+    async def kept_polls(
+        self, account: str, *, after: int = 0, limit: int = 10, untried: bool = False
+    ) -> list[KeptPoll]:
+        """Kept answers that were not read, or not wholly, in their order; from the one after the poll `after` on.
+
+        `untried`: only those that nobody has tried to read.
+        """
         query = (
             select(poll)
             .where(poll.c.account == account, poll.c.id > after, poll.c.body.is_not(None))
-            .where(or_(_UNREAD, poll.c.problem != ""))
+            .where(_UNREAD & (poll.c.problem == "") if untried else or_(_UNREAD, poll.c.problem != ""))
             .order_by(poll.c.id)
             .limit(limit)
         )

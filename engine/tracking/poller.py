@@ -278,11 +278,14 @@ async def _unless(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-async def replay(journal: TrackingJournal, account: str, pollers: Iterable[Poller]) -> int:
-    """Read kept answers again that could not be read, or not wholly. Returns how many can be read now. Raises JournalError."""
+async def replay(journal: TrackingJournal, account: str, pollers: Iterable[Poller], *, untried: bool = False) -> int:
+    """Read kept answers again that could not be read, or not wholly. Returns how many can be read now. Raises JournalError.
+
+    `untried`: only those that nobody has tried to read, because the process that asked for them was killed.
+    """
     by_kind = {poller.kind: poller for poller in pollers}
     done = after = 0
-    while kept := await journal.kept_polls(account, after=after):
+    while kept := await journal.kept_polls(account, after=after, untried=untried):
         for each in kept:
             before = by_kind[each.kind].unreadable
             await by_kind[each.kind].apply(each)

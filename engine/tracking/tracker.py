@@ -32,7 +32,11 @@ class Tracker:
         self._replayed = 0
 
     async def run(self, stop: asyncio.Event, *, until_empty: bool = False) -> None:
-        """Poll until `stop`, or until the queues are empty. Raises JournalError."""
+        """Poll until `stop`, or until the queues are empty. Raises JournalError.
+
+        First what an earlier process asked for and was killed before it read: who opted out in it is not sent to.
+        """
+        await replay(self._journal, self._account, self._pollers, untried=True)
         try:
             async with asyncio.TaskGroup() as group:
                 for poller in self._pollers:

@@ -12,7 +12,7 @@ import pytest
 from engine.dispatch.pool import Pool
 from engine.errors import JournalError, SettingsError
 from engine.journal.opening import read_journal
-from engine.journal.port import Delivery, OptOutSource, PollKind
+from engine.journal.port import Delivery, OptOutSource, PollAnswer, PollKind
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live
 from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind
@@ -20,6 +20,7 @@ from engine.orders import plans
 from engine.orders.pipeline import Pipeline
 from engine.runs import beside, looking
 from engine.simulator import Fault
+from tests.gateway.samples import callbox, document
 from tests.journal.stores import engine_of
 from tests.tracking.house import House, people, stops
 
@@ -347,3 +348,17 @@ async def test_a_batch_that_waits_with_some_opted_out_counts_them_as_excluded(ho
         counts = await engine.journal.counts(record.campaign_id)
         assert counts.states[BatchState.PLANNED].recipients == 3
         assert counts.excluded == {Exclusion.OPTED_OUT: 1}
+
+
+async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(house: House) -> None:
+    numbers = people(50)
+    body = document(callbox(numbers[7], "TD"))
+    async with house.engine() as engine:  # as if it had been killed between the two
+        now = engine.gate.http._clock()
+        poll_id = await engine.journal.begin_poll(engine.account_key, PollKind.REPLY, asked_at=now, most=None)
+        answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
+        await engine.journal.keep_answer(poll_id, answer)
+    async with house.engine() as engine:
+        await house.sent(engine, numbers)
+        assert (await engine.journal.polls(engine.account_key)).unread == 0
+    assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[7]}  # type: ignore[call-overload]
