@@ -190,9 +190,9 @@ class Pool:
         return self._end or PoolEnd()
 
     async def _give_back(self) -> None:
-        if self._held:
-            await self._journal.release(list(self._held.values()))
-            self._held.clear()
+        held, self._held = list(self._held.values()), {}
+        if held:
+            await self._journal.release(held)
 
     async def _work(self) -> None:
         try:

@@ -87,8 +87,30 @@ class House:
         assert said <= accepted.keys(), "accepted here, and not there"
 
 
+COMPLAINTS = (
+    "internal error",
+    "Traceback",
+    "Exception ignored",
+    "no longer ours",  # nobody else has this journal
+    "doubts are not settled any more",
+    "a write failed",
+)
+
+
 async def ended(process: nursery.Started) -> Ended:
-    """Wait for a command to end by itself."""
+    """Wait for a command to end by itself. Whatever the gateway did, none of its complaints is our own fault."""
+    end = await told(process)
+    assert complaints(end) == []
+    return end
+
+
+async def told(process: nursery.Started) -> Ended:
+    """Wait for a command to end by itself, whatever it says."""
     output, errors = await process.communicate()
     assert process.returncode is not None
     return Ended(code=process.returncode, output=output.decode(), errors=errors.decode())
+
+
+def complaints(end: Ended) -> list[str]:
+    """The lines of a command that only a fault of ours explains."""
+    return [line for line in end.errors.splitlines() if any(words in line for words in COMPLAINTS)]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.simulator import Fault, Simulator, SimulatorSettings
-from tests.laws.house import Ended, House, ended
+from tests.laws.house import Ended, House, complaints, told
 
 ROWS, ALONE, TOGETHER = 20_000, 0.05, 0.02
 AT_ONCE = 3
@@ -81,6 +81,7 @@ class Ran:
     lost: int = 0
     wrong: int = 0
     claimed: int = 0  # said to be finished while something was open
+    faults: int = 0  # lines of the senders that only a fault of ours explains
     settle_s: float = 0.0  # the longest time from giving up to the end of a doubt
 
     @property
@@ -91,10 +92,10 @@ class Ran:
     @property
     def is_clean(self) -> bool:
         """Nobody twice, nobody lost, nothing wrong."""
-        return not (self.twice or self.lost or self.wrong or self.claimed)
+        return not (self.twice or self.lost or self.wrong or self.claimed or self.faults)
 
     def __add__(self, other: Ran) -> Ran:
-        counts = ("doubts", "by_reports", "by_balance", "left", "twice", "lost", "wrong", "claimed")
+        counts = ("doubts", "by_reports", "by_balance", "left", "twice", "lost", "wrong", "claimed", "faults")
         summed = {name: getattr(self, name) + getattr(other, name) for name in counts}
         return replace(self, **summed, settle_s=max(self.settle_s, other.settle_s))
 
@@ -132,7 +133,8 @@ async def run_case(case: Case, seed: int, folder: Path, *, rows: int = ROWS) -> 
         numbers = house.settle_in(rows, seed=seed, settings=settings, patience=patience, account=case.account)
         if case.planted:
             sim.plant_reports(numbers[::2])
-        end = await ended(await house.begin_sending())
+        end = await told(await house.begin_sending())
+        said = complaints(end)
         in_vain = 0  # how often in a row `settle` ended no doubt
         for _ in range(ROUNDS):
             if end.code not in (4, 75) or in_vain == MOST_IN_VAIN:
@@ -140,10 +142,13 @@ async def run_case(case: Case, seed: int, folder: Path, *, rows: int = ROWS) -> 
             if end.code == 75:
                 sim.set_faults({fault: share for fault, share in case.faults.items() if fault not in _PAUSES})
             was = end
-            end = await ended(await house.start("run" if end.code == 75 else "settle", "spring"))
+            end = await told(await house.start("run" if end.code == 75 else "settle", "spring"))
+            said += complaints(end)
             in_vain = in_vain + 1 if was.code == end.code == 4 and _in_doubt(was) == _in_doubt(end) else 0
         assert end.output, end.errors
-        return _held_against(house, sim.truth(), end.status)
+        for line in said:
+            print(f"{case.name}, seed {seed}: {line}", file=sys.stderr)
+        return replace(_held_against(house, sim.truth(), end.status), faults=len(said))
 
 
 def _in_doubt(end: Ended) -> int:
@@ -208,7 +213,9 @@ def table(found: Mapping[str, Ran]) -> str:
     ]
     for name, ran in found.items():
         verdict = (
-            "clean" if ran.is_clean else f"TWICE {ran.twice} LOST {ran.lost} WRONG {ran.wrong} CLAIMED {ran.claimed}"
+            "clean"
+            if ran.is_clean
+            else f"TWICE {ran.twice} LOST {ran.lost} WRONG {ran.wrong} CLAIMED {ran.claimed} FAULTS {ran.faults}"
         )
         lines.append(
             f"{name:<42} {ran.doubts:>7} {ran.by_reports:>8} {ran.by_balance:>8} {ran.left:>5} {ran.settled:>8.1%} "
