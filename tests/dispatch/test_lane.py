@@ -458,6 +458,37 @@ async def test_a_batch_that_was_taken_away_is_not_split(place: SqlitePlace, jour
     assert states(place) == {1: "claimed"}
 
 
+async def test_parts_of_a_batch_that_was_being_split_when_the_run_was_cut_are_given_back(
+    place: SqlitePlace, journal: SqlJournal
+) -> None:
+    lane = a_lane(in_flight=1)
+    for _ in range(8):
+        lane.losses.note(Outcome(kind=OutcomeKind.IN_DOUBT))
+
+    class Slow:
+        def __init__(self) -> None:
+            self.is_split = asyncio.Event()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(journal, name)
+
+        async def split_batch(self, *args: object) -> object:
+            parts = await journal.split_batch(*args)
+            self.is_split.set()
+            await turns(50)
+            return parts
+
+    slow = Slow()
+    run = Run(slow, Gateway(place), await planned(journal, 100), lane=lane)
+    task = run.start()
+    await slow.is_split.wait()
+    run.stop_now.set()
+    assert (await task).reason is PauseReason.STOPPED
+    assert run.gateway.calls == []
+    left = states(place)
+    assert (left.pop(1), set(left.values())) == ("split", {"planned"})
+
+
 async def test_lost_answers_in_one_campaign_split_the_next_one_too(place: SqlitePlace, journal: SqlJournal) -> None:
     """It is the account's way to its gateway that loses them."""
     lane, gateway = a_lane(in_flight=1), Gateway(place)
