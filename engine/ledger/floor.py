@@ -38,6 +38,11 @@ class Floor:
         """Whether answers are expected that tell how much is left."""
         return self._under_way > self._doubtful
 
+    @property
+    def keeps_for_doubts(self) -> bool:
+        """Whether points are kept for doubts, which may have ended since without costing any."""
+        return self._doubtful > 0
+
     def admit(self, cost: Decimal) -> bool:
         """Whether so much may be spent now. If so it is under way, until `leave`."""
         if cost * self.ratio > self.left:

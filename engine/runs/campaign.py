@@ -53,7 +53,7 @@ class CampaignRun:
                 continue
             sending = Sending(self._outfit, self._polling, record, terms, timetable, live=self._live, stop=self._stop)
             end = await sending.run(left)
-            if end is None or end.reason is not PauseReason.WINDOW:
+            if end is None or not (end.reason is PauseReason.WINDOW or await sending.has_more(end)):
                 return end
             terms = terms.after(left, await self._journal.planned_kinds(record.campaign_id))
             if terms.limit == 0:

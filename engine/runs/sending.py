@@ -60,6 +60,7 @@ class Sending:
         self._timetable, self._live, self._stop = timetable, live, stop
         self._journal, self._steering = outfit.journal, outfit.steering
         self._settler = outfit.settler(live)
+        self._floor: Floor | None = None
 
     async def run(self, left: list[Kind]) -> PoolEnd | None:
         """Send what is `left`. Why it ended; None: the campaign is cancelled."""
@@ -92,6 +93,18 @@ class Sending:
         if end is not None and end.reason is None and release.last_seq is not None:
             return PoolEnd(reason=release.reason, detail=release.detail)
         return end
+
+    async def has_more(self, end: PoolEnd | None) -> bool:
+        """Whether there are more points than the floor knew: it kept some for doubts, and they have ended.
+
+        Not when nothing was accepted: what is lost again and again would go round for ever.
+        """
+        is_worth_it = self._is_kept_for_doubts(end) and self._live.collector.progress().accepted > 0
+        return is_worth_it and not await self._has_doubts()
+
+    def _is_kept_for_doubts(self, end: PoolEnd | None) -> bool:
+        at_the_floor = end is not None and end.reason is PauseReason.FLOOR
+        return at_the_floor and self._floor is not None and self._floor.keeps_for_doubts
 
     # -- before sending ------------------------------------------------------------------------------------------------
 
@@ -133,12 +146,11 @@ class Sending:
         self._outfit.herald.started(self._record.name, recipients=release.recipients, balance=balance.remaining)
 
     def _bounds(self, balance: Balance, spending: Spending) -> Bounds:
-        floor = None
         if spending.keep and balance.remaining is not None:
-            floor = Floor(spending.keep, balance=balance.remaining, ratio=spending.ratio)
+            self._floor = Floor(spending.keep, balance=balance.remaining, ratio=spending.ratio)
         at, price = self._record.conduct.scheduled_for, self._outfit.gate.profile.price_per_segment
         schedule = None if at is None else Schedule(at, self._outfit.clocks.wall)
-        return Bounds(self._timetable, floor, price=price, schedule=schedule)
+        return Bounds(self._timetable, self._floor, price=price, schedule=schedule)
 
     async def _pools(self, barred: Barred, bounds: Bounds) -> Callable[[], Awaitable[Pool]]:
         """What makes the pools of this stretch, one after the other. They share what the last reports say."""
@@ -218,6 +230,9 @@ class Sending:
                     end = await steering.drive(
                         record, make_pool, stop=stop.gently, stop_now=stop.now, tell=settler.tell
                     )
+                if self._is_kept_for_doubts(end):
+                    await settler.until_settled(record.campaign_id, give_up=give_up)
+                    return end
                 if end is None or end.reason is not None:
                     await self._settle_in_passing(end)
                     return end
