@@ -670,6 +670,12 @@ def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id:
     connection.execute(
         update(batch).where(batch.c.state == BatchState.CLAIMED.value).values(state=BatchState.PLANNED.value, **_FREE)
     )
+    over = select(campaign.c.id).where(campaign.c.state == CampaignState.CANCELLED.value)
+    connection.execute(  # given back when nobody was there any more to cancel it
+        update(batch)
+        .where(batch.c.campaign_id.in_(over), batch.c.state == BatchState.PLANNED.value)
+        .values(state=BatchState.CANCELLED.value)
+    )
     connection.execute(
         update(attempt)
         .where(attempt.c.outcome.is_(None))

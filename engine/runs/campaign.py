@@ -14,6 +14,7 @@ from engine.orders.conduct import hours_of
 from engine.runs.outfit import Outfit
 from engine.runs.polling import Polling
 from engine.runs.sending import RunTerms, Sending
+from engine.runs.steering import PAUSED
 from engine.tracking import Barred
 
 
@@ -31,6 +32,8 @@ class CampaignRun:
             if end is not None and self._steering.cancelled.is_set():  # the order came before anything could be driven
                 await finish(self._journal.cancel_campaign(self._owned.campaign_id))
                 return None
+            if end is not None and end.reason is not None and self._steering.is_paused:
+                return PoolEnd(reason=PauseReason.OPERATOR, detail=PAUSED)  # whatever else ended it meanwhile
             return end
 
     async def _through_its_hours(self, terms: RunTerms) -> PoolEnd | None:

@@ -78,8 +78,8 @@ class Sending:
         last_seq = release.last_seq if canary is None else min(canary, release.last_seq or canary)
         await self._journal.set_sendable(campaign_id, last_seq)
         self._show(release, balance, spending)
-        barred = Barred((await self._journal.opted_out(self._outfit.account_key, since=self._record.screened)).mobiles)
-        self._outfit.barred = barred
+        barred = self._outfit.barred = Barred()  # from here on opt-outs reach it; those of before are read now
+        barred.add((await self._journal.opted_out(self._outfit.account_key, since=self._record.screened)).mobiles)
         make_pool = await self._pools(barred, self._bounds(balance, spending))
         sizes = telling_sizes(left)
         async with self._polling.beside(barred, self._live, self._stop):

@@ -84,9 +84,7 @@ class Steering:
         try:
             while not self.cancelled.is_set():
                 if self._paused:
-                    await self._journal.set_campaign_state(
-                        record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
-                    )
+                    await self._write_pause(record)
                     tell(PAUSED)
                     await first_of(self._goes_on, stop)
                     if stop.is_set():
@@ -106,6 +104,11 @@ class Steering:
         return None
 
     @property
+    def is_paused(self) -> bool:
+        """Whether somebody wants the campaign to stand."""
+        return self._paused
+
+    @property
     def is_held(self) -> bool:
         """Whether somebody wants the campaign to stand, or never to be sent."""
         return self._paused or self.cancelled.is_set()
@@ -119,9 +122,7 @@ class Steering:
     async def while_held(self, record: CampaignRecord, *, stop: asyncio.Event, tell: Callable[[str], None]) -> bool:
         """Stand as long as somebody wants that, or until `stop`. False: the campaign is cancelled."""
         if self._paused and not self.cancelled.is_set():
-            await self._journal.set_campaign_state(
-                record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
-            )
+            await self._write_pause(record)
             tell(PAUSED)
             await first_of(self._goes_on, stop)
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
@@ -199,17 +200,23 @@ class Steering:
             self._goes_on.clear()
             self._ordered.set()
             self._halt()
+            await self._write_pause(record)  # before it is answered: whoever is killed meanwhile must not go on
             return Word(done=True, words=_("{name} pauses; answers under way are awaited").format(name=record.name))
+        await self._write_pause(record)
+        return Word(done=True, words=_("{name} is paused; go on with: xinshi resume {name}").format(name=record.name))
+
+    async def _write_pause(self, record: CampaignRecord) -> None:
         await self._journal.set_campaign_state(
             record.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,), PAUSED
         )
-        return Word(done=True, words=_("{name} is paused; go on with: xinshi resume {name}").format(name=record.name))
 
     async def _resume(self, record: CampaignRecord, running: bool) -> Word:
         if running:
             self._paused = False
             self._goes_on.set()
             self._ordered.set()
+            if PauseReason.OPERATOR in record.reasons:
+                await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
             return Word(done=True, words=_("{name} goes on").format(name=record.name))
         if PauseReason.OPERATOR in record.reasons:
             await self._journal.set_campaign_state(record.campaign_id, CampaignState.PLANNED)
@@ -224,6 +231,7 @@ class Steering:
             self._goes_on.set()
             self._ordered.set()
             self._halt()
+            await self._journal.cancel_campaign(record.campaign_id)  # before it is answered, as a pause
             words = _("{name} is being cancelled; answers under way are awaited").format(name=record.name)
             return Word(done=True, words=words + _beyond_recall(record))
         size = await self._journal.cancel_campaign(record.campaign_id)

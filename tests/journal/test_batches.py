@@ -91,6 +91,23 @@ async def test_nothing_is_claimed_from_a_cancelled_campaign(journal: SqlJournal)
     assert await claimed(journal, campaign_id) == []
 
 
+async def test_what_was_claimed_of_a_cancelled_campaign_when_its_owner_was_killed_is_cancelled(place: Place) -> None:
+    async with place.open() as journal:
+        campaign_id, other = await planned(journal, 1, 1, 1), await planned(journal, 1, name="other")
+        first, second, _ = await claimed(journal, campaign_id)
+        await claimed(journal, other)
+        await intended(journal, first)
+        await journal.cancel_campaign(campaign_id)
+        await journal.release([second])  # and nobody cancelled what came back
+    async with place.open() as journal:
+        counts = await journal.counts(campaign_id)
+        assert {state: tally.batches for state, tally in counts.states.items()} == {
+            BatchState.IN_DOUBT: 1,
+            BatchState.CANCELLED: 2,
+        }
+        assert len(await claimed(journal, other)) == 1
+
+
 async def test_a_campaign_is_claimed_without_its_neighbour(journal: SqlJournal) -> None:
     first, second = await planned(journal, 1, 1, name="first"), await planned(journal, 2, name="second")
     assert {claim.campaign_id for claim in await claimed(journal, second)} == {second}

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.dispatch.pool import Pool, PoolEnd
 from engine.journal.port import CampaignRecord
 from engine.journal.store import SqlJournal
+from engine.model import CampaignState, PauseReason
 from engine.runs.control import Order, Word
 from engine.runs.steering import PAUSED, Steering
 from tests.dispatch.house import Gateway, Run
@@ -22,21 +23,26 @@ class Ready:
     def __init__(self, place: SqlitePlace, journal: SqlJournal, record: CampaignRecord, verb: str) -> None:
         self.steering, self.gateway = Steering(journal), Gateway(place)
         self.stop, self.told = asyncio.Event(), asyncio.Queue[str]()
-        self._journal, self._record, self._verbs = journal, record, [verb]
+        self._journal, self.record, self._verbs = journal, record, [verb]
 
     async def make_pool(self) -> Pool:
         while self._verbs:
             assert (await self.order(self._verbs.pop())).done
-        return Run(self._journal, self.gateway, self._record.campaign_id).pool
+        return Run(self._journal, self.gateway, self.record.campaign_id).pool
 
     async def order(self, verb: str) -> Word:
-        return await self.steering.on_order(Order(verb=verb, campaign=self._record.name))
+        return await self.steering.on_order(Order(verb=verb, campaign=self.record.name))
+
+    async def stored(self) -> tuple[CampaignState | None, tuple[PauseReason, ...]]:
+        found = await self._journal.find_campaign(name=self.record.name)
+        assert found is not None
+        return found.stored_state, found.reasons
 
     async def drive(self) -> PoolEnd | None:
-        with self.steering.owning(self._record):
+        with self.steering.owning(self.record):
             try:
                 return await self.steering.drive(
-                    self._record, self.make_pool, stop=self.stop, stop_now=asyncio.Event(), tell=self.told.put_nowait
+                    self.record, self.make_pool, stop=self.stop, stop_now=asyncio.Event(), tell=self.told.put_nowait
                 )
             finally:
                 self.gateway.look_away()
@@ -69,4 +75,19 @@ async def test_a_cancel_that_comes_while_a_run_gets_ready_holds(tmp_path: Path) 
         run = await ready(place, journal, "cancel")
         assert await run.drive() is None
         assert run.gateway.calls == []
+        assert states(place) == {1: "cancelled", 2: "cancelled", 3: "cancelled"}
+
+
+async def test_an_answered_order_is_on_the_disk_before_the_run_has_seen_it(tmp_path: Path) -> None:
+    """Whoever is killed after the answer must not go on at its next start."""
+    place = SqlitePlace(tmp_path)
+    async with place.open() as journal:
+        run = await ready(place, journal, "pause")
+        with run.steering.owning(run.record):  # nothing drives it: as if it waited for answers under way
+            assert (await run.order("pause")).done
+            assert await run.stored() == (CampaignState.PAUSED, (PauseReason.OPERATOR,))
+            assert (await run.order("resume")).done
+            assert await run.stored() == (CampaignState.RUNNING, ())
+            assert (await run.order("cancel")).done
+            assert await run.stored() == (CampaignState.CANCELLED, ())
         assert states(place) == {1: "cancelled", 2: "cancelled", 3: "cancelled"}

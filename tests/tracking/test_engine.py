@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from engine.dispatch.pool import Pool
 from engine.errors import JournalError, SettingsError
 from engine.journal.opening import read_journal
-from engine.journal.port import Delivery, OptOutSource, PollAnswer, PollKind
+from engine.journal.port import Delivery, OptedOut, OptOutSource, PollAnswer, PollKind
+from engine.journal.store import SqlJournal
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live
-from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind
+from engine.model import BatchState, CampaignState, Exclusion, Outcome, OutcomeKind, PauseReason
 from engine.orders import plans
 from engine.orders.pipeline import Pipeline
 from engine.runs import beside, looking
+from engine.runs.control import Order
+from engine.runtime import Engine
 from engine.simulator import Fault
 from tests.gateway.samples import callbox, document
 from tests.journal.stores import engine_of
@@ -362,3 +365,51 @@ async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(
         await house.sent(engine, numbers)
         assert (await engine.journal.polls(engine.account_key)).unread == 0
     assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[7]}  # type: ignore[call-overload]
+
+
+class LateJournal:
+    """Somebody opts out in the moment after the opt-outs of before were read."""
+
+    def __init__(self, engine: Engine, mobile: str) -> None:
+        self._engine, self._mobile = engine, mobile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine.journal, name)
+
+    async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
+        before = await self._engine.journal.opted_out(account, since=since)
+        words = (account, OptOutSource.OPERATOR.value, "", self._mobile)
+        assert (await self._engine.order(Order(verb=beside.OPT_OUT, campaign="", words=words))).done
+        return before
+
+
+async def test_an_opt_out_in_the_moment_in_which_a_run_reads_them_bites(house: House) -> None:
+    numbers = people(50)
+    async with house.engine() as engine:
+        record = await house.planned(engine, numbers)
+        engine._outfit.journal = cast("SqlJournal", LateJournal(engine, numbers[7]))
+        await engine.run(record, live=Live(), stop=stops())
+    assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[7]}  # type: ignore[call-overload]
+
+
+class PausedMeanwhile:
+    """Somebody pauses the campaign while its run finds another reason to end."""
+
+    def __init__(self, engine: Engine, campaign: str) -> None:
+        self._engine, self._campaign = engine, campaign
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine.journal, name)
+
+    async def planned_sizes(self, campaign_id: int) -> list[tuple[int, int, int]]:
+        assert (await self._engine.order(Order(verb="pause", campaign=self._campaign))).done
+        return await self._engine.journal.planned_sizes(campaign_id)
+
+
+async def test_a_pause_outlives_whatever_else_ends_the_run(house: House) -> None:
+    async with house.engine() as engine:
+        record = await house.planned(engine, people(50))
+        engine._outfit.journal = cast("SqlJournal", PausedMeanwhile(engine, record.name))
+        ended = await engine.run(record, live=Live(), stop=stops(), limit=10)
+        assert ended.reasons == (PauseReason.OPERATOR,)
+    assert house.sim.truth()["mobiles"] == {}
