@@ -32,6 +32,7 @@ from engine.journal.opening import open_journal
 from engine.journal.port import (
     EVERY_ACCOUNT,
     CampaignRecord,
+    OpenDoubt,
     PlanTotals,
 )
 from engine.journal.store import SqlJournal
@@ -296,7 +297,12 @@ class Engine:
         """
         barred = self._outfit.barred = Barred()  # from here on opt-outs reach it; those of before are read now
         barred.add((await self.journal.opted_out(self.account_key)).mobiles)
-        settler = self._outfit.settler(live, also=lambda doubt: consumer.note_ended(doubt))
+
+        def ended(doubt: OpenDoubt, taken: bool) -> None:
+            bounds.end_doubt(doubt.batch_id, taken=taken)
+            consumer.note_ended(doubt)
+
+        settler = self._outfit.settler(live, also=ended)
         balance = await self._outfit.opening_reading(None, settler, stop)
         self.herald.consuming(order.name)
         if isinstance(balance, PoolEnd):

@@ -51,7 +51,10 @@ class Floor:
         return True
 
     def leave(self, cost: Decimal, outcome: Outcome | None, charge: Decimal | None) -> None:
-        """What was admitted has come to an outcome; None: it never left. A doubt stays under way: it may be charged."""
+        """What was admitted has come to an outcome; None: it never left. A doubt stays under way: it may be charged.
+
+        See `end_doubt`.
+        """
         if outcome is not None and outcome.kind is OutcomeKind.IN_DOUBT:
             self._doubtful += cost
             return
@@ -65,3 +68,10 @@ class Floor:
         if self._under_way == 0 and not self._doubtful and charge > 0 and outcome.remaining < self._known:
             self._ratio = (self._known - outcome.remaining) / charge  # it was alone
         self._known = min(self._known, outcome.remaining)
+
+    def end_doubt(self, cost: Decimal, *, taken: bool) -> None:
+        """A doubt of this cost has ended. What it cost may not be in any answer yet."""
+        self._doubtful -= cost
+        self._under_way -= cost
+        if taken:
+            self._known -= cost * self.ratio

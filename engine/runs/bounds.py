@@ -23,6 +23,7 @@ class Bounds:
     ) -> None:
         self._timetable, self._floor, self._price, self._schedule = timetable, floor, price, schedule
         self._answered = asyncio.Event()
+        self._doubts: dict[int, Decimal] = {}  # what they may have cost, by batch
 
     async def admit(self, claim: Claim) -> PoolEnd | None:
         """Why this batch may not go; None: it may, and its cost is kept for it until `leave`.
@@ -62,7 +63,16 @@ class Bounds:
         if outcome is not None and outcome.kind is OutcomeKind.ACCEPTED:
             charge = charge_of(outcome, claim.size, claim.message.segments, self._price)
         self._floor.leave(self._cost(claim), outcome, charge)
+        if outcome is not None and outcome.kind is OutcomeKind.IN_DOUBT:
+            self._doubts[claim.batch_id] = self._cost(claim)
         self._answered.set()
+
+    def end_doubt(self, batch_id: int, *, taken: bool) -> None:
+        """A doubt has ended, of before or of what was admitted here: what it did not cost may be spent."""
+        cost = self._doubts.pop(batch_id, None)
+        if self._floor is not None and cost is not None:
+            self._floor.end_doubt(cost, taken=taken)
+            self._answered.set()
 
     def _cost(self, claim: Claim) -> Decimal:
         return claim.size * claim.message.segments * self._price

@@ -92,14 +92,17 @@ class Outfit:
 
     # -- settling ------------------------------------------------------------------------------------------------------
 
-    def settler(self, live: Live, *, also: Callable[[OpenDoubt], None] = lambda doubt: None) -> Settler:
-        """Settles the account's doubts, and shows and tells what it does; `also` is told of every doubt that ends."""
+    def settler(self, live: Live, *, also: Callable[[OpenDoubt, bool], None] = lambda doubt, taken: None) -> Settler:
+        """Settles the account's doubts, and shows and tells what it does.
+
+        `also` is told of every doubt that ends, and whether it was taken.
+        """
         account, profile, settings = self.gate.account, self.gate.profile, self.settings.settlement
 
         def note(doubt: OpenDoubt, charge: Decimal | None) -> None:
             live.collector.note_settled(doubt.size, taken=charge is not None, charge=charge)
             self.herald.note_ended_doubt(doubt, charge)
-            also(doubt)
+            also(doubt, charge is not None)
 
         def tell(phase: str) -> None:
             live.phase = phase

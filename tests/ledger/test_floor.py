@@ -29,9 +29,10 @@ def test_the_balance_never_falls_below_the_floor(data: st.DataObject) -> None:
     floor = Floor(Decimal(keep), balance=Decimal(balance), ratio=Decimal(price))
     begun: list[int] = []  # costs under way, not charged yet
     charged: list[tuple[int, int]] = []  # charged, not answered yet: cost, what was left
+    lost: list[tuple[int, bool]] = []  # doubts: cost, whether it was charged
     opening = lowest = balance
     for _ in range(data.draw(st.integers(1, 60))):
-        match data.draw(st.sampled_from(["send", "charge", "answer", "lose", "fail"])):
+        match data.draw(st.sampled_from(["send", "charge", "answer", "lose", "drop", "fail", "settle"])):
             case "send":
                 cost = data.draw(st.integers(1, 40))
                 if floor.admit(Decimal(cost)):
@@ -47,11 +48,30 @@ def test_the_balance_never_falls_below_the_floor(data: st.DataObject) -> None:
             case "lose" if charged:
                 cost, _ = charged.pop()
                 floor.leave(Decimal(cost), DOUBT, None)
+                lost.append((cost, True))
+            case "drop" if begun:
+                cost = begun.pop()
+                floor.leave(Decimal(cost), DOUBT, None)
+                lost.append((cost, False))
+            case "settle" if lost:
+                cost, taken = lost.pop(data.draw(st.integers(0, len(lost) - 1)))
+                floor.end_doubt(Decimal(cost), taken=taken)
             case "fail" if begun:
                 floor.leave(Decimal(begun.pop()), NOT_SENT, None)
             case _:
                 continue
         assert lowest == opening or lowest >= keep
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_a_doubt_did_not_cost_may_be_spent_when_it_has_ended(taken: bool) -> None:
+    floor = Floor(Decimal(100), balance=Decimal(400))
+    for cost in (100, 100):
+        assert floor.admit(Decimal(cost))
+    floor.leave(Decimal(100), DOUBT, None)
+    floor.end_doubt(Decimal(100), taken=taken)
+    floor.leave(Decimal(100), accepted(200 if taken else 300), Decimal(100))  # what was taken is in that answer
+    assert floor.left == (100 if taken else 200)
 
 
 def test_everything_above_the_floor_may_be_spent() -> None:

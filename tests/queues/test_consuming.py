@@ -429,6 +429,22 @@ async def test_the_points_that_are_to_stay_do(room: Room) -> None:
     assert (again.end.reason, room.sim.truth()["accepted_numbers"], room.sim.truth()["twice"]) == (None, 30, 0)
 
 
+async def test_the_points_that_a_doubt_did_not_cost_are_spent(room: Room) -> None:
+    """They are kept as long as nobody knows: here they are all that is above those that are to stay."""
+    room.source.put(*(notice(f"n{at}", mobile, text=f"{at}") for at, mobile in enumerate(mobiles(6, seed=5))))
+    await room.consume()  # answers that the balance can be measured by
+    left = int(str(room.sim.truth()["balance"]))
+    room.sim.set_faults({"reset_before": 1.0})
+    room.source.put(notice("a", ONE, TWO, THREE))
+    async with room.engine() as engine:
+        running = asyncio.create_task(room.consumed(engine, conduct=Conduct(keep_points=Decimal(left - 3))))
+        await room.sim.wait_for_requests(7)
+        room.sim.set_faults({})
+        done = await running
+    assert (done.end.reason, room.given(ONE)) == (None, ["您好"])
+    assert int(str(room.sim.truth()["balance"])) == left - 3
+
+
 async def test_a_campaign_that_is_cancelled_takes_no_more_and_sends_no_more(room: Room) -> None:
     async with room.engine() as engine:
         running = asyncio.create_task(room.consumed(engine, once=False))
