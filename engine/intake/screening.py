@@ -114,21 +114,25 @@ class Screen:
 
     def sift(self, chunk: Chunk) -> Chunk:
         """The chunk with the numbers that are screened out among the excluded. Who opted out counts as that."""
-        reasons = dict(self._reasons(chunk.mobiles))
+        if self._only is None and not self._out:
+            return chunk
+        mobiles = chunk.mobiles
+        reasons = dict(self._reasons(mobiles))
         if not reasons:
             return chunk
-        self._sifted.update(int(chunk.mobiles[at]) for at in reasons)
+        lines = chunk.lines
+        self._sifted.update(int(mobiles[at]) for at in reasons)
         excluded = [
-            Excluded(line=chunk.lines[at], raw=chunk.mobiles[at], reason=reason, detail=detail)
+            Excluded(line=lines[at], raw=mobiles[at], reason=reason, detail=detail)
             for at, (reason, detail) in sorted(reasons.items())
         ]
-        return Chunk(
+        return Chunk.of(
             rows=chunk.rows,
             extra=chunk.extra,
-            mobiles=[mobile for at, mobile in enumerate(chunk.mobiles) if at not in reasons],
-            lines=[line for at, line in enumerate(chunk.lines) if at not in reasons],
+            mobiles=[mobile for at, mobile in enumerate(mobiles) if at not in reasons],
+            lines=[line for at, line in enumerate(lines) if at not in reasons],
             texts=None if chunk.texts is None else [text for at, text in enumerate(chunk.texts) if at not in reasons],
-            original=chunk.original,
+            originals=chunk.originals,
             excluded=sorted([*chunk.excluded, *excluded], key=lambda row: row.line),
         )
 

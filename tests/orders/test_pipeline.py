@@ -6,6 +6,7 @@ import asyncio
 import csv
 import fcntl
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -23,7 +24,7 @@ import pytest
 from engine.errors import IntakeError
 from engine.intake import Seen, inspect, read_all
 from engine.intake.screening import packed
-from engine.lines import unpack_lines, untagged
+from engine.lines import pack_lines, unpack_lines, untagged
 from engine.model import Chunk, Excluded, Exclusion, Message
 from engine.orders.pipeline import Cut, Part, Pipeline, _ReadAhead
 from engine.planning import Forbidden, PlanTally, SameText, Wording
@@ -76,6 +77,71 @@ def test_every_row_arrives_in_order_and_is_counted(tmp_path: Path) -> None:
     assert (tmp_path / "rejects.csv").exists()
 
 
+class _Dirty:
+    """A list whose every row says what is to become of it, and the plan of that, row by row."""
+
+    def __init__(self, seed: int, rows: int, *, evenly: bool) -> None:
+        """`evenly`: every row is a line of three cells, so that the quick way is taken from end to end."""
+        self._chance = random.Random(seed)
+        self.text = ["编号,手机号,姓名\n"]
+        self.recipients: list[tuple[str, int]] = []
+        self.excluded: list[tuple[int, Exclusion]] = []
+        self.rejects: list[list[str]] = []
+        self._fresh = iter(mobiles(2 * rows + 2, seed))
+        self._line = 2
+        kinds = ["bad", "blank cell", "again", "dressed", *["clean"] * 12]
+        kinds += [] if evenly else ["two", "two lines", "more", "blank"]
+        for kind in ["clean", *self._chance.choices(kinds, k=rows)]:
+            self._add(kind)
+
+    def _add(self, kind: str) -> None:
+        number, other, name = next(self._fresh), next(self._fresh), self._chance.choice(["张三", "Li", "李\U00020000"])
+        again = self._chance.choice(self.recipients)[0] if self.recipients else number
+        cell, reason = {
+            "bad": (number[:9], Exclusion.INVALID),
+            "blank cell": ("", Exclusion.EMPTY),
+            "again": (self._chance.choice([again, f"+86{again}"]), Exclusion.DUPLICATE),
+            "dressed": (self._chance.choice([f"+86{number}", f"{number[:3]} {number[3:7]} {number[7:]}"]), None),
+            "two": (f"{number}/{other}", None),
+            "more": (number, Exclusion.MALFORMED),
+            "blank": ("", Exclusion.EMPTY),
+        }.get(kind, (number, None))
+        cells = {
+            "two lines": ["a", cell, f"{name}\nb"],
+            "more": ["a", cell, name, "shifted"],
+            "blank": [""],
+        }.get(kind, ["a", cell, name])
+        self.text.append(",".join(f'"{each}"' if "\n" in each else each for each in cells) + "\n")
+        if reason is None:
+            self.recipients += [(each, self._line) for each in (number, other)[: 2 if kind == "two" else 1]]
+        else:
+            self.excluded.append((self._line, reason))
+            self.rejects.append([str(self._line), reason.value, *cells])
+        self._line += 2 if kind == "two lines" else 1
+
+
+@pytest.mark.parametrize(("seed", "evenly"), [(1, True), (2, True), (3, False), (4, False)])
+def test_a_dirty_list_is_planned_as_its_rows_say_one_by_one(tmp_path: Path, seed: int, evenly: bool) -> None:
+    dirty = _Dirty(seed, 14_000, evenly=evenly)
+    path = tmp_path / "list.csv"
+    path.write_text("".join(dirty.text), encoding="gb18030", newline="")
+    with Pipeline(path) as pipeline:
+        parts = list(pipeline.parts(cut(tmp_path, most=97)))
+    batches = [batch for part in parts for batch in part.batches]
+    rows = [dirty.recipients[begin : begin + 97] for begin in range(0, len(dirty.recipients), 97)]
+    assert [(each.seq, each.size, each.mobiles, each.lines) for each in batches] == [
+        (seq, len(some), ",".join(number for number, _ in some), pack_lines([line for _, line in some]))
+        for seq, some in enumerate(rows, 1)
+    ]
+    assert [(row.line, row.reason) for part in parts for row in part.excluded] == dirty.excluded
+    assert pipeline.tally.recipients == len(dirty.recipients)
+    with (tmp_path / "rejects.csv").open(encoding="utf-8-sig", newline="") as file:
+        written = list(csv.reader(file))[1:]
+    assert [[line, reason, *cells] for __, line, reason, __, *cells in written] == [
+        [*row, *[""] * (5 - len(row))] for row in dirty.rejects
+    ]
+
+
 def test_a_long_list_comes_in_few_large_parts(tmp_path: Path) -> None:
     numbers = mobiles(60_000)
     with reading(tmp_path, ["手机号", *numbers]) as pipeline:
@@ -125,14 +191,14 @@ def test_what_was_read_ahead_is_as_if_it_had_waited(tmp_path: Path) -> None:
     __, got = ahead(read_all([inspect(path)] * 2, seen=Seen()))
     assert got == expected
     for chunk in got:
-        for row in chunk.excluded:
-            assert chunk.original(row.line) == content[untagged(row.line)[1] - 1].split(",")
+        lines = [row.line for row in chunk.excluded]
+        assert chunk.originals(lines) == [content[untagged(line)[1] - 1].split(",") for line in lines]
 
 
 @pytest.mark.parametrize("kept", [{"size": 1 << 20}, {"excluded": [Excluded(1, "", Exclusion.EMPTY, "")] * 4_000}])
 def test_no_more_is_read_ahead_than_the_memory_bears(kept: dict[str, Any]) -> None:
     taken = count()
-    chunks = (Chunk(rows=1, mobiles=[mobile(at)], lines=[at + 1], **kept) for at in taken)
+    chunks = (Chunk.of(rows=1, mobiles=[mobile(at)], lines=[at + 1], **kept) for at in taken)
     __, got = ahead(chunks)
     assert [chunk.lines for chunk in got] == [[at + 1] for at in range(40)]
     assert 40 < next(taken) < 200
