@@ -133,7 +133,7 @@ class Engine:
         columns_of(wording, listing)  # a name that is no column is found before anything is asked of the gateway
         key = key_of(self.account_key, wording, listing, into=into)
         if into is not None and len(into.known_among(listing)) == len(listing.list_files):
-            return into.record
+            return into.record if looks else await self.decide(into.record, order.wish)
         signed = signed_off(self.gate, order, listing)
         parts = parts_of(self.account_key, wording, listing, signed)
         refuse_unsigned(
@@ -154,8 +154,6 @@ class Engine:
         elif conduct.scheduled_for != record.conduct.scheduled_for:
             await self._refuse_all_gone(record)
         await self.journal.set_conduct(record.campaign_id, conduct)
-        if conduct.canary != record.conduct.canary:
-            await self.journal.set_canary(record.campaign_id, None, passed=False)
         again = await self.journal.find_campaign(name=record.name)
         assert again is not None
         return again
@@ -226,9 +224,8 @@ class Engine:
             rows=plan.tally.rows, extra=plan.tally.extra, recipients=plan.tally.recipients, estimated=plan.tally.points
         )
         if plan.added_to is not None:
-            await self.journal.merge_campaign(plan.campaign_id, plan.added_to.campaign_id, totals)
-            if plan.conduct != plan.added_to.conduct:
-                await self.journal.set_conduct(plan.added_to.campaign_id, plan.conduct)
+            decided_anew = None if plan.conduct == plan.added_to.conduct else plan.conduct
+            await self.journal.merge_campaign(plan.campaign_id, plan.added_to.campaign_id, totals, decided_anew)
         else:
             await self.journal.publish_campaign(plan.campaign_id, totals)
         record = await self.journal.find_campaign(name=plan.name)

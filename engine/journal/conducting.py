@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, select, update
+from sqlalchemy import Connection, Row, case, exists, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.gateway.polls import ReportState
@@ -96,9 +96,16 @@ def conduct_of(row: Row[Any]) -> Conduct:
 
 
 def set_conducts(connection: Connection, changes: Sequence[tuple[int, Conduct]]) -> list[None]:
-    """Decide anew."""
+    """Decide anew. Another number of those who go first is another canary: chosen later, and not come through."""
     for campaign_id, conduct in changes:
-        connection.execute(update(campaign).where(campaign.c.id == campaign_id).values(conduct_columns(conduct)))
+        is_same = campaign.c.canary == conduct.canary
+        stand = {
+            "canary_seq": case((is_same, campaign.c.canary_seq), else_=null()),
+            "canary_passed": is_same & campaign.c.canary_passed,
+        }
+        connection.execute(
+            update(campaign).where(campaign.c.id == campaign_id).values(conduct_columns(conduct) | stand)
+        )
     return [None] * len(changes)
 
 
@@ -206,7 +213,7 @@ class ConductWrites:
     _commits: Commits
 
     async def set_conduct(self, campaign_id: int, conduct: Conduct) -> None:
-        """Decide anew when a campaign may send, how many points stay, and who goes first."""
+        """Decide anew when a campaign may send, how many points stay, and who goes first (with another number: from anew)."""
         await self._commits.do(set_conducts, (campaign_id, conduct))
 
     async def set_canary(self, campaign_id: int, seq: int | None, *, passed: bool) -> None:

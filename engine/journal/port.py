@@ -381,9 +381,12 @@ class Journal(Protocol):
         """Make a completely planned campaign visible, in one commit."""
         ...
 
-    async def merge_campaign(self, campaign_id: int, into: int, totals: PlanTotals) -> None:
+    async def merge_campaign(
+        self, campaign_id: int, into: int, totals: PlanTotals, conduct: Conduct | None = None
+    ) -> None:
         """Make what was planned a part of a visible campaign, in one commit. Nothing of its own stays of it.
 
+        `conduct`: what that one is sent under from then on; None: as before.
         Seqs go on behind those of the other campaign, and so do the lists. Raises PlanError where that one was cancelled.
         """
         ...

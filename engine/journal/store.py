@@ -313,9 +313,11 @@ class SqlJournal(
         """Make a completely planned campaign visible, in one commit."""
         await self._commits.do(writes.publish, (campaign_id, totals))
 
-    async def merge_campaign(self, campaign_id: int, into: int, totals: PlanTotals) -> None:
+    async def merge_campaign(
+        self, campaign_id: int, into: int, totals: PlanTotals, conduct: Conduct | None = None
+    ) -> None:
         """Make what was planned a part of a visible campaign, in one commit. Nothing of its own stays of it."""
-        await self._commits.do(writes.merge, (campaign_id, into, totals))
+        await self._commits.do(writes.merge, (campaign_id, into, totals, conduct))
 
     async def discard_campaign(self, campaign_id: int) -> None:
         """Remove a campaign that never became visible."""

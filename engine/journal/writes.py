@@ -21,8 +21,8 @@ from sqlalchemy.exc import IntegrityError
 from engine.clock import SteadyClock
 from engine.errors import ClaimLost, JournalError, PlanError
 from engine.journal.bulk import Bulk, Fetch, Row, Rows
-from engine.journal.conducting import conduct_columns
-from engine.journal.port import Draft, NumberedMessage, PlanTotals, Submitted
+from engine.journal.conducting import conduct_columns, set_conducts
+from engine.journal.port import Conduct, Draft, NumberedMessage, PlanTotals, Submitted
 from engine.journal.schema import (
     attempt,
     batch,
@@ -163,11 +163,13 @@ def publish(connection: Connection, parts: Sequence[tuple[int, PlanTotals]]) -> 
     return [None] * len(parts)
 
 
-def merge(connection: Connection, parts: Sequence[tuple[int, int, PlanTotals]]) -> list[None]:
-    """Make completely planned campaigns parts of visible ones."""
-    _expect_planning(connection, {campaign_id for campaign_id, _, _ in parts})
-    for campaign_id, into, totals in parts:
+def merge(connection: Connection, parts: Sequence[tuple[int, int, PlanTotals, Conduct | None]]) -> list[None]:
+    """Make completely planned campaigns parts of visible ones, which are sent under what was decided with them."""
+    _expect_planning(connection, {campaign_id for campaign_id, *_ in parts})
+    for campaign_id, into, totals, conduct in parts:
         _merge(connection, campaign_id, into, totals)
+        if conduct is not None:
+            set_conducts(connection, [(into, conduct)])
     return [None] * len(parts)
 
 

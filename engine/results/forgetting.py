@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -72,7 +73,7 @@ async def forget(journal: Path, before: datetime, *, at: datetime) -> Forgotten:
         )
     owned = await open_journal(journal)
     try:
-        found = await _found(owned, journal, before)
+        found, cut_off = await _found(owned, journal, before), _begin(journal)
         await owned.overwrite_as_deleted()
         for each in found.campaigns:
             await owned.forget_campaign(each.campaign_id, await owned.delivery(each.campaign_id), at=at)
@@ -80,11 +81,35 @@ async def forget(journal: Path, before: datetime, *, at: datetime) -> Forgotten:
         files = [*found.files, *await _idle_lists(owned, journal)]
         for file in files:
             _remove(file)
-        if found.campaigns or gone:
+        if found.campaigns or gone or cut_off:
             await owned.rewrite()
+        _remove(_mark(journal))
     finally:
         await owned.close()
     return Forgotten(campaigns=found.campaigns, waiting=found.waiting, files=files, copies=found.copies)
+
+
+def _mark(journal: Path) -> Path:
+    """The file that is there while something is deleted that the journal's free pages may still hold."""
+    return journal.with_name(journal.name + ".forgetting")
+
+
+def _begin(journal: Path) -> bool:
+    """Put the mark on the disk. Returns whether an earlier forgetting was killed before its end."""
+    try:
+        os.close(os.open(_mark(journal), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        folder = os.open(journal.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError:
+        return True
+    except OSError as error:
+        raise JournalError(
+            _("cannot write the journal {path} ({problem})").format(path=journal, problem=system_words(error))
+        ) from error
+    return False
 
 
 async def _again(owned: SqlJournal, before: datetime, at: datetime) -> int:

@@ -24,6 +24,15 @@ async def test_a_finished_order_that_comes_again_sends_nothing_and_says_so(desk:
     desk.check_once(numbers)
 
 
+async def test_what_is_said_of_a_campaign_with_a_list_it_has_counts(desk: Desk) -> None:
+    desk.list(30)
+    assert (await desk.run(*desk.order("--campaign", "spring", "--limit", "10", "--batch-size", "10"))).code == 75
+    again = await desk.run("send", "list.csv", "--add-to", "spring", "--yes", "--keep-points", "9999990")
+    assert again.code == 75, again.errors
+    assert desk.rows("SELECT keep_points FROM campaign") == [(99_999_900_000,)]
+    assert desk.truth["accepted_numbers"] == 10
+
+
 async def test_an_order_with_a_rest_says_that_the_rest_goes_out(desk: Desk) -> None:
     numbers = desk.list(30)
     assert (await desk.run(*desk.order("--campaign", "spring", "--limit", "10", "--batch-size", "10"))).code == 75

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import PlanError
-from engine.journal.port import PlanTotals, SourceRecord
+from engine.journal.port import Conduct, PlanTotals, SourceRecord
 from engine.journal.store import SqlJournal
 from engine.lines import tagged
 from engine.model import BatchState, CampaignState, Excluded, Exclusion, Message, PlannedBatch
@@ -51,6 +51,21 @@ async def addition(journal: SqlJournal, *, messages: list[Message], message: int
 
 
 TOTALS = PlanTotals(rows=3, extra=0, recipients=2, estimated=Decimal(4))
+
+
+async def test_what_is_decided_with_an_addition_is_in_its_commit(place: Place) -> None:
+    until = Conduct(windows=("09:00-18:00",), zone="Asia/Shanghai")
+    async with place.open() as journal:
+        campaign_id = await planned(journal, 3)
+        await journal.merge_campaign(await addition(journal, messages=[TEXT]), campaign_id, TOTALS)
+        found = await journal.find_campaign(name="spring")
+        assert found is not None
+        assert found.conduct == Conduct()
+        unseen = await addition(journal, messages=[TEXT])
+        await journal.merge_campaign(unseen, campaign_id, TOTALS, until)
+        found = await journal.find_campaign(name="spring")
+        assert found is not None
+        assert found.conduct == until
 
 
 async def test_an_addition_is_a_part_of_the_campaign_from_one_commit_on(place: Place, journal: SqlJournal) -> None:

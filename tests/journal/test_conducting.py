@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -51,6 +52,21 @@ async def test_what_was_decided_is_read_again_by_the_next_owner(place: Place) ->
         record = await journal.find_campaign(name="spring")
         assert record is not None
         assert (record.conduct, record.canary_seq, record.canary_passed) == (DECIDED, 3, True)
+
+
+async def test_another_number_of_those_who_go_first_is_another_canary(journal: SqlJournal) -> None:
+    """In one commit: whoever is killed after it must not send the rest without a canary."""
+    campaign_id = await planned(journal, 1)
+    await journal.set_conduct(campaign_id, DECIDED)
+    await journal.set_canary(campaign_id, 3, passed=True)
+    stands = []
+    for conduct in (replace(DECIDED, keep_points=None), replace(DECIDED, canary=300)):
+        await journal.set_conduct(campaign_id, conduct)
+        record = await journal.find_campaign(name="spring")
+        assert record is not None
+        assert record.conduct == conduct
+        stands.append((record.canary_seq, record.canary_passed))
+    assert stands == [(3, True), (None, False)]
 
 
 async def test_what_is_sent_later_is_waited_for_and_kept_from_its_time_on(journal: SqlJournal) -> None:

@@ -75,6 +75,26 @@ async def test_no_byte_of_a_forgotten_number_or_text_is_left_and_the_counts_are(
 
 
 @pytest.mark.parametrize("settings", [{"report_delay_s": 0}], indirect=True)
+@pytest.mark.parametrize("place", ["forget_campaigns committed", "forget_told committed"])
+async def test_what_a_killed_forgetting_has_left_is_gone_after_the_next(desk: Desk, place: str) -> None:
+    numbers = mobiles(400)
+    desk.write("list.csv", customers(numbers))
+    desk.configure(QUICK)
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code == 0
+    assert (await desk.run("track", "--once", "-q")).code == 0
+    made_older(desk)
+    forget = ("forget", "--older-than", "180d", "--yes")
+    assert (await desk.run(*forget, environ={"_XINSHI_CRASH": f"kill:{place}:1"})).code == -9
+    assert (await desk.run(*forget)).code == 0
+    held = bytes_of(desk)
+    assert [number for number in numbers if number.encode() in held] == []
+    assert TEXT.encode() not in held
+    assert not list(desk.journal.parent.glob("*.lists"))
+    assert not list(desk.journal.parent.glob("*.forgetting"))
+    assert desk.rows("PRAGMA freelist_count") == [(0,)]  # written anew: pages that split long ago hold numbers, too
+
+
+@pytest.mark.parametrize("settings", [{"report_delay_s": 0}], indirect=True)
 async def test_the_audit_holds_by_counts_and_says_when_it_was_forgotten(desk: Desk) -> None:
     desk.write("list.csv", customers(mobiles(40)))
     await sent(desk)
