@@ -27,6 +27,7 @@ from engine.journal.lock import OwnerLock
 from engine.journal.port import (
     CampaignCounts,
     CampaignRecord,
+    Conduct,
     Draft,
     Kind,
     NumberedMessage,
