@@ -86,8 +86,8 @@ class QueueJournal(Protocol):
         """The campaigns that grow from a queue, oldest first."""
         ...
 
-    async def waiting(self, queue: str) -> int:
-        """The recipients of a queue that are planned and not under way, but for those of campaigns that are paused."""
+    async def waiting(self, queue: str, account: str) -> int:
+        """The account's recipients of a queue that are planned and not under way, but for those of campaigns that are paused."""
         ...
 
     async def claim_queued(

@@ -331,15 +331,15 @@ class QueueLooks(ABC):
             )
             return list((await connection.execute(ids)).scalars())
 
-    async def waiting(self, queue_name: str) -> int:
-        """The recipients of a queue that are planned and not under way, but for those of campaigns that are paused."""
+    async def waiting(self, queue_name: str, account: str) -> int:
+        """The account's recipients of a queue that are planned and not under way, but for those of campaigns that are paused."""
         not_sent = [CampaignState.CANCELLED.value, CampaignState.PAUSED.value]
         async with self._look() as connection:
             size = (
                 select(func.coalesce(func.sum(batch.c.size), 0))
                 .join(campaign, campaign.c.id == batch.c.campaign_id)
                 .join(queue, campaign.c.queue_id == queue.c.id)
-                .where(queue.c.name == queue_name, batch.c.state.in_(_WAITS))
+                .where(queue.c.name == queue_name, campaign.c.account == account, batch.c.state.in_(_WAITS))
                 .where(campaign.c.state.not_in(not_sent))
             )
             return int((await connection.execute(size)).scalar_one())

@@ -311,7 +311,9 @@ class Consumer:
 
     async def _round(self) -> None:
         """Fetch once, and make durable what has waited long enough."""
-        room = self._order.backlog - len(self._gathering) - await self._journal.waiting(self._source.name)
+        room = (
+            self._order.backlog - len(self._gathering) - await self._journal.waiting(self._source.name, self._account)
+        )
         due_s = self._gathering.next_due_s()
         wait_s = EMPTY_AFTER_S if due_s is None else min(EMPTY_AFTER_S, max(0.0, due_s - self._passing()))
         if room <= 0 and due_s is None:
@@ -512,7 +514,7 @@ class Consumer:
         self._live.phase = before
 
     async def _may_send(self) -> bool:
-        return await self._journal.waiting(self._source.name) > 0
+        return await self._journal.waiting(self._source.name, self._account) > 0
 
     async def _end_cancelled(self) -> None:
         """What the pool gave back of a campaign that was cancelled meanwhile is cancelled too."""

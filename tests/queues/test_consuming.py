@@ -14,8 +14,9 @@ import pytest
 
 from engine.clock import boottime
 from engine.errors import QueueError
+from engine.journal.arrivals import Arrival
 from engine.journal.port import Conduct, OptOut, OptOutSource
-from engine.model import CampaignState, PauseReason
+from engine.model import CampaignState, Message, PauseReason
 from engine.moments import CHINA
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
@@ -427,6 +428,30 @@ async def test_the_points_that_are_to_stay_do(room: Room) -> None:
     assert room.sim.truth()["charges"] == 12
     again = await room.consume()
     assert (again.end.reason, room.sim.truth()["accepted_numbers"], room.sim.truth()["twice"]) == (None, 30, 0)
+
+
+async def test_what_waits_for_another_account_keeps_nobody_from_ending(room: Room) -> None:
+    room.source.put(notice("a", ONE))
+    async with room.engine() as engine:
+        await engine.journal.add_arrivals(
+            [
+                Arrival(
+                    queue=room.source.name,
+                    account="another account",
+                    profile="standard",
+                    campaign="others",
+                    message=Message("您好", 2, 1),
+                    message_seq=None,
+                    batches=[[("b", TWO)]],
+                    left_out=[],
+                    wants_outcome=False,
+                    price=Decimal(1),
+                    at=engine.clock(),
+                )
+            ]
+        )
+        done = await room.consumed(engine)
+    assert (done.end.reason, room.given(ONE), room.given(TWO)) == (None, ["您好"], [])
 
 
 async def test_the_points_that_a_doubt_did_not_cost_are_spent(room: Room) -> None:

@@ -134,12 +134,19 @@ async def test_what_is_paused_or_cancelled_is_not_claimed(journal: SqlJournal) -
     (one,) = await journal.add_arrivals([arrival(people(0, 1))])
     await journal.set_campaign_state(one.campaign_id, CampaignState.PAUSED, (PauseReason.OPERATOR,))
     assert await claimed(journal, one.campaign_id) == []
-    assert await journal.waiting(QUEUE) == 0
+    assert await journal.waiting(QUEUE, ACCOUNT) == 0
     await journal.set_campaign_state(one.campaign_id, CampaignState.RUNNING)
     assert len(await claimed(journal, one.campaign_id)) == 1
-    assert await journal.waiting(QUEUE) == 1
+    assert await journal.waiting(QUEUE, ACCOUNT) == 1
     await journal.cancel_campaign(one.campaign_id)
-    assert await journal.waiting(QUEUE) == 0
+    assert await journal.waiting(QUEUE, ACCOUNT) == 0
+
+
+async def test_what_waits_for_another_account_does_not_wait_for_this_one(journal: SqlJournal) -> None:
+    """Nobody here sends it: a consumer that waited for it would never end."""
+    await journal.add_arrivals([replace(arrival(people(0, 1)), account="other")])
+    assert await journal.waiting(QUEUE, ACCOUNT) == 0
+    assert await journal.waiting(QUEUE, "other") == 1
 
 
 async def test_a_list_is_never_claimed_as_a_queue(journal: SqlJournal) -> None:
