@@ -650,6 +650,8 @@ def record_readings(
 def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id: str) -> int:
     """Become the owner: bump the epoch, discard half a planning, free the claims and doubt what was being submitted.
 
+    What was running is stopped, and nothing of a cancelled campaign stays planned.
+
     `clock` is set to go on where the last owner's was.
     """
     last = (connection.execute(select(owner.c.epoch))).scalar() or 0
@@ -671,6 +673,11 @@ def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id:
         discard(connection, unseen)
     connection.execute(
         update(batch).where(batch.c.state == BatchState.CLAIMED.value).values(state=BatchState.PLANNED.value, **_FREE)
+    )
+    connection.execute(  # whoever sent it is gone; this owner may have come for something else
+        update(campaign)
+        .where(campaign.c.state == CampaignState.RUNNING.value)
+        .values(state=CampaignState.PAUSED.value, reasons=json.dumps([PauseReason.STOPPED.value]), detail="")
     )
     over = select(campaign.c.id).where(campaign.c.state == CampaignState.CANCELLED.value)
     connection.execute(  # given back when nobody was there any more to cancel it

@@ -128,9 +128,10 @@ def _rejects(journal: Path, ended: Sequence[Ended]) -> list[Path]:
 
 
 async def _idle_lists(owned: SqlJournal, journal: Path) -> list[Path]:
-    """The copies of lists that no campaign needs any more."""
+    """The copies of lists that no campaign needs any more, and the halves of copies that somebody killed has left."""
     folder, used = kept_folder(journal), await owned.lists_in_use()
-    return [copy for copy in sorted(folder.glob("*.gz")) if copy.stem not in used] if folder.is_dir() else []
+    copies = [copy for copy in folder.glob("*.gz") if copy.stem not in used]
+    return sorted([*copies, *folder.glob(".*.partial")])
 
 
 def _remove(file: Path) -> None:

@@ -13,7 +13,7 @@ from engine.errors import ClaimLost, JournalError
 from engine.journal.port import Tally
 from engine.journal.store import SqlJournal
 from engine.journal.writes import ENDED_BEFORE_ANSWER
-from engine.model import BatchState, CampaignState, Claim, Message, Outcome, OutcomeKind
+from engine.model import BatchState, CampaignState, Claim, Message, Outcome, OutcomeKind, PauseReason
 from tests.journal.stores import (
     ACCOUNT,
     DOUBT,
@@ -106,6 +106,22 @@ async def test_what_was_claimed_of_a_cancelled_campaign_when_its_owner_was_kille
             BatchState.CANCELLED: 2,
         }
         assert len(await claimed(journal, other)) == 1
+
+
+async def test_what_a_killed_owner_was_sending_is_not_running_for_the_next(place: Place) -> None:
+    """That one may read reports for hours."""
+    orders = {
+        "spring": (CampaignState.RUNNING, ()),
+        "summer": (CampaignState.PAUSED, (PauseReason.OPERATOR,)),
+        "autumn": (CampaignState.PLANNED, ()),
+        "winter": (CampaignState.CANCELLED, ()),
+    }
+    async with place.open() as journal:
+        for name, (state, reasons) in orders.items():
+            await journal.set_campaign_state(await planned(journal, 1, name=name), state, reasons)
+    async with place.open() as journal:
+        found = {record.name: (record.stored_state, record.reasons) for record in await journal.campaigns()}
+    assert found == orders | {"spring": (CampaignState.PAUSED, (PauseReason.STOPPED,))}
 
 
 async def test_a_campaign_is_claimed_without_its_neighbour(journal: SqlJournal) -> None:
