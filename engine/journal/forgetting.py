@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from engine.errors import JournalError
 from engine.journal.commits import Commits
 from engine.journal.faults import journal_error
-from engine.journal.port import Delivery, PollOutcome
+from engine.journal.port import Delivery, PollKind, PollOutcome
 from engine.journal.schema import (
     attempt,
     batch,
@@ -219,7 +219,9 @@ def _forget_told(connection: Connection, account: str, before: datetime) -> int:
         return gone
     known = exists().where(attempt.c.account == report.c.account, attempt.c.task_id == report.c.task_id)
     connection.execute(delete(report).where(report.c.account == account, report.c.poll_id.in_(polls), ~known))
-    answered = old & (poll.c.outcome == PollOutcome.ANSWERED.value)
+    # Replies that nobody has tried to read yet, because whoever asked for them was killed, may hold an opt-out: the next start reads them.
+    untried = (poll.c.kind == PollKind.REPLY.value) & poll.c.applied_at.is_(None) & (poll.c.problem == "")
+    answered = old & (poll.c.outcome == PollOutcome.ANSWERED.value) & ~untried
     unread = answered & poll.c.applied_at.is_(None)
     connection.execute(
         update(poll).where(unread).values(applied_at=poll.c.answered_at, records=0, problem=_FORGOTTEN_UNREAD)

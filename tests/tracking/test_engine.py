@@ -353,7 +353,8 @@ async def test_a_batch_that_waits_with_some_opted_out_counts_them_as_excluded(ho
         assert counts.excluded == {Exclusion.OPTED_OUT: 1}
 
 
-async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(house: House) -> None:
+@pytest.mark.parametrize("forgets", [False, True])  # all that was told before it was sent
+async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(house: House, forgets: bool) -> None:
     numbers = people(50)
     body = document(callbox(numbers[7], "TD"))
     async with house.engine() as engine:  # as if it had been killed between the two
@@ -361,6 +362,8 @@ async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(
         poll_id = await engine.journal.begin_poll(engine.account_key, PollKind.REPLY, asked_at=now, most=None)
         answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
         await engine.journal.keep_answer(poll_id, answer)
+        if forgets:
+            await engine.journal.forget_told(engine.account_key, before=now + timedelta(days=1))
     async with house.engine() as engine:
         await house.sent(engine, numbers)
         assert (await engine.journal.polls(engine.account_key)).unread == 0
