@@ -57,6 +57,7 @@ async def sent(folder: Path, patience_s: float) -> tuple[CampaignSummary, Decima
             return summary, left
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("patience_s", [3, 180], ids=["ended while it was sent", "ended at the floor"])
 def test_a_run_at_the_floor_goes_on_when_the_doubts_it_kept_points_for_have_ended(
     tmp_path: Path, patience_s: float
