@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Protocol
 
-from engine.errors import BadAnswer, GatewayError, NoAnswer, NotSent
+from engine.errors import BadAnswer, GatewayError, JournalError, NoAnswer, NotSent
 from engine.gateway.polls import Polled
 from engine.journal.port import KeptPoll, PollAnswer, PollKind, PollOutcome, PollRead, TrackingJournal
 from engine.language import _
@@ -23,6 +23,9 @@ from engine.tracking.reading import Told, tell
 
 NOTHING_NEW_MOST = 3
 """Answers in a row that tell only what is known already; then the queue counts as read. Some gateways never forget."""
+
+KEEP_TRIES, KEEP_AGAIN_S = 3, 0.5
+"""Another program may hold the journal for some seconds, and a full disk have room again."""
 
 LONG = 2_000
 """Reports that were told by a queue that is not at its end yet; then nobody waits for that end any more."""
@@ -155,9 +158,22 @@ class Poller:
         poll_id = await seam.journal.begin_poll(seam.account, self.kind, asked_at=seam.clock(), most=most)
         answer = await self._ask(poll_id, most)
         if isinstance(answer, PollAnswer):
-            await seam.journal.keep_answer(poll_id, answer)
+            await self._keep(poll_id, answer)
             return KeptPoll(poll_id=poll_id, kind=self.kind, most=most, answer=answer)
         return answer
+
+    async def _keep(self, poll_id: int, answer: PollAnswer) -> None:
+        """What is in our hands is the only copy: where the journal cannot take it, it is asked again. Raises JournalError."""
+        for _again in range(KEEP_TRIES - 1):
+            try:
+                return await self._seam.journal.keep_answer(poll_id, answer)
+            except JournalError as error:
+                logger.warning(
+                    "the answer to a poll could not be kept; trying again",
+                    extra={"kind": self.kind.value, "problem": str(error)},
+                )
+                await asyncio.sleep(KEEP_AGAIN_S)
+        return await self._seam.journal.keep_answer(poll_id, answer)
 
     def _asks_ahead(self, came: KeptPoll | str) -> bool:
         """Whether more certainly waits: as many reports came as were asked for, and the last answer told news."""

@@ -300,6 +300,24 @@ async def test_a_mistake_in_tracking_never_stops_sending(house: House, caplog: p
     assert "sending goes on" in caplog.text
 
 
+async def test_an_answer_that_the_journal_cannot_take_at_once_is_not_lost(house: House) -> None:
+    numbers = people(50)
+    house.sim.plant_uplink(numbers[7], "T")
+    async with house.engine() as engine:
+        keep, asked = engine.journal.keep_answer, []
+
+        async def keeps_the_third_time(poll_id: int, answer: PollAnswer) -> None:
+            asked.append(poll_id)
+            if asked.count(poll_id) < 3:
+                raise JournalError("no space is left")
+            await keep(poll_id, answer)
+
+        engine.journal.keep_answer = keeps_the_third_time  # type: ignore[method-assign]
+        tally = await engine.track(stops(), once=True)
+    assert (tally.opted_out, tally.lost) == (1, 0)
+    assert house.rows("SELECT count(*) FROM poll WHERE outcome != 'answered'") == [(0,)]
+
+
 async def test_where_another_system_reads_the_reports_nothing_is_polled(house: House) -> None:
     async with house.engine(house.settings(enabled=False)) as engine:
         await house.sent(engine, people(20))
