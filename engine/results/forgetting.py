@@ -57,7 +57,7 @@ async def _found(reader: Reader, journal: Path, before: datetime) -> Forgotten:
     return Forgotten(
         campaigns=[each for each in ended if each.forgotten_at is None],
         waiting=waiting,
-        files=[*_rejects(journal, ended)],
+        files=[*_rejects(journal, ended), *_halves(journal, before)],
         copies=copies_beside(journal),
     )
 
@@ -125,6 +125,12 @@ def _rejects(journal: Path, ended: Sequence[Ended]) -> list[Path]:
     """The files with the rows that were left out of these campaigns."""
     names = [f"{escape(each.name)}_xinshi_rejects{more}.csv" for each in ended for more in ("", "-[0-9]*")]
     return [path for name in names for path in sorted(journal.parent.glob(name))]
+
+
+def _halves(journal: Path, before: datetime) -> list[Path]:
+    """The halves of rejects that plannings that were killed before that time have left."""
+    halves = sorted(journal.parent.glob(".*_xinshi_rejects*.csv.*.partial"))
+    return [path for path in halves if path.stat().st_mtime < before.timestamp()]
 
 
 async def _idle_lists(owned: SqlJournal, journal: Path) -> list[Path]:

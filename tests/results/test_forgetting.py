@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from contextlib import closing
 from typing import Any
 
@@ -85,6 +87,10 @@ async def test_what_a_killed_forgetting_has_left_is_gone_after_the_next(desk: De
     made_older(desk)
     (folder,) = desk.journal.parent.glob("*.lists")
     (folder / ".abcdef.partial").write_text(numbers[0])  # of a send that was killed while it kept a copy
+    for name, age_s in (("old", YEAR_US // 1_000_000), ("new", 60)):  # of plannings that were killed
+        half = desk.journal.parent / f".{name}_xinshi_rejects.csv.abcdef.partial"
+        half.write_text(numbers[0] if name == "old" else "")
+        os.utime(half, (time.time() - age_s,) * 2)
     forget = ("forget", "--older-than", "180d", "--yes")
     assert (await desk.run(*forget, environ={"_XINSHI_CRASH": f"kill:{place}:1"})).code == -9
     assert (await desk.run(*forget)).code == 0
@@ -93,6 +99,9 @@ async def test_what_a_killed_forgetting_has_left_is_gone_after_the_next(desk: De
     assert TEXT.encode() not in held
     assert not list(desk.journal.parent.glob("*.lists"))
     assert not list(desk.journal.parent.glob("*.forgetting"))
+    assert [half.name[:4] for half in desk.journal.parent.glob(".*.partial")] == [
+        ".new"
+    ]  # that one may still be written
     assert desk.rows("PRAGMA freelist_count") == [(0,)]  # written anew: pages that split long ago hold numbers, too
 
 
