@@ -364,7 +364,7 @@ class Engine:
                     "once"
                 )
             )
-        tracker = self._polling.tracker(lambda _: None, once=once)
+        tracker = self._polling.tracker(Barred(), once=once)
         if replay:
             await tracker.replay()
         if once or not replay:

@@ -878,6 +878,10 @@ class TrackingJournal(Protocol):
         """
         ...
 
+    async def opted_out_among(self, mobiles: Sequence[str], account: str) -> set[str]:
+        """Those of the numbers that are opted out from the account; for every account: from any."""
+        ...
+
     async def opted_out(self, account: str, *, since: int = 0) -> OptedOut:
         """The numbers that opted out after the opt-out with the seq `since`, and have not been removed."""
         ...

@@ -159,7 +159,9 @@ async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: da
     account, source, reason, *mobiles = order.words
     barred.add(mobiles)
     new = [OptOut(mobile=mobile, at=at, reason=reason, source=OptOutSource(source)) for mobile in mobiles]
-    return Word(done=True, words=str(await journal.add_opt_outs(account, new)))
+    added = await journal.add_opt_outs(account, new)
+    barred.add(mobiles)  # again: a poller may have looked when they were not there yet
+    return Word(done=True, words=str(added))
 
 
 def _refuse_no_journal(path: Path) -> None:

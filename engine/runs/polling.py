@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -55,7 +55,7 @@ class Polling:
             yield
             return
         over = asyncio.Event()
-        tracker = self.tracker(barred.add, doubts_open=lambda: live.collector.progress().in_doubt > 0)
+        tracker = self.tracker(barred, doubts_open=lambda: live.collector.progress().in_doubt > 0)
         running = asyncio.create_task(
             beside_sending(tracker.run(over), "reports and replies are no longer read"), name="tracking"
         )
@@ -71,7 +71,7 @@ class Polling:
 
     def tracker(
         self,
-        on_opt_outs: Callable[[Iterable[str]], None],
+        barred: Barred,
         *,
         once: bool = False,
         doubts_open: Callable[[], bool] = lambda: False,
@@ -98,7 +98,8 @@ class Polling:
             journal=self._journal,
             most=lambda: min(most, SMALL_POLL) if doubts_open() else most,
             clock=self._clock,
-            on_opt_outs=on_opt_outs,
+            on_opt_outs=barred.add,
+            on_opt_ins=barred.remove,
             opt_out_words=tracking.opt_out_words,
             opts_out_everywhere=tracking.opt_out_scope == "all",
             on_read=self._on_read,

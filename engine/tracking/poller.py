@@ -64,7 +64,8 @@ class Seam:
     """Everything a poller needs of the world. `ask` takes a count (ignored where the gateway takes none).
 
     `most` says how many records to ask for next, None where the gateway takes no count; `on_opt_outs` is told of opted-out
-    numbers before they are durable: sooner is never wrong.
+    numbers before they are durable: sooner is never wrong. `on_opt_ins` is told of those that are not opted out all the same: their
+    reply was told before, and the opt-out taken back.
     """
 
     account: str
@@ -76,6 +77,7 @@ class Seam:
     on_opt_outs: Callable[[Iterable[str]], None]
     opt_out_words: Collection[str] = OPT_OUT_WORDS
     opts_out_everywhere: bool = False  # from every account, not from this one alone
+    on_opt_ins: Callable[[Iterable[str]], None] = lambda mobiles: None
     on_read: Callable[[int, int], None] = lambda reports, replies: None  # how many of each an answer held
 
 
@@ -229,6 +231,9 @@ class Poller:
             opts_out_everywhere=seam.opts_out_everywhere,
         )
         fresh = await seam.journal.apply_poll(seam.account, kept.poll_id, read)
+        if told.opted_out:
+            out = await seam.journal.opted_out_among(told.opted_out, seam.account)
+            seam.on_opt_ins([mobile for mobile in told.opted_out if mobile not in out])
         self.records += told.records
         self.fresh += fresh
         self.opted_out += len(told.opted_out)

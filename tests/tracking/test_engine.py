@@ -23,6 +23,7 @@ from engine.runs import beside, looking
 from engine.runs.control import Order
 from engine.runtime import Engine
 from engine.simulator import Fault
+from engine.tracking import Barred
 from tests.gateway.samples import callbox, document
 from tests.journal.stores import engine_of
 from tests.tracking.house import House, people, stops
@@ -332,7 +333,7 @@ async def test_tracking_until_a_stop_ends_with_it(house: House) -> None:
     house.sim.plant_reports(people(10))
     stop = stops()
     async with house.engine() as engine:
-        tracker = engine._polling.tracker(lambda _: None)
+        tracker = engine._polling.tracker(Barred())
         running = asyncio.create_task(tracker.run(stop.gently))
         await tracker.caught_up()
         stop.gently.set()
@@ -386,6 +387,23 @@ async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(
         await house.sent(engine, numbers)
         assert (await engine.journal.polls(engine.account_key)).unread == 0
     assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[7]}  # type: ignore[call-overload]
+
+
+async def test_a_reply_that_is_told_again_bars_nobody_whose_opt_out_was_taken_back(house: House) -> None:
+    """Some gateways tell every reply for ever."""
+    numbers = people(50)
+    async with house.engine() as engine:
+        body = document(callbox(numbers[7], "TD") + callbox(numbers[8], "TD"))
+        for told in range(2):
+            now = engine.gate.http._clock()
+            poll_id = await engine.journal.begin_poll(engine.account_key, PollKind.REPLY, asked_at=now, most=None)
+            answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
+            await engine.journal.keep_answer(poll_id, answer)
+            if not told:
+                await engine.track(stops(), once=True)
+                assert await beside.opt_in(house.settings(), "default", [numbers[7]]) == 1
+        await house.sent(engine, numbers)
+    assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[8]}  # type: ignore[call-overload]
 
 
 class LateJournal:
