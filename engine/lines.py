@@ -1,57 +1,29 @@
-"""The compact forms of line numbers: runs, and runs as text. A batch of a hundred neighbours is one run, or eight characters."""
+"""The compact form of line numbers: a batch of a hundred neighbours costs eight characters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from engine.language import _
-
-Run = tuple[int, int]
-"""The first and the last of lines that follow each other."""
 
 _LINE_BITS = 32  # no list has more lines, and the two together stay below what JavaScript and SQLite count exactly
 
 
 def pack_lines(lines: list[int]) -> str:
     """Line numbers as runs: [2, 3, 4, 7, 7] is "2-4,7,7". Any order, repetitions kept, "" for none."""
-    return pack_runs(runs_of(lines))
-
-
-def pack_runs(runs: Iterable[Run]) -> str:
-    """The same of lines that are in runs already."""
-    return ",".join([str(first) if first == last else f"{first}-{last}" for first, last in runs])
-
-
-def runs_of(lines: list[int]) -> list[Run]:
-    """The runs of line numbers, in their order. Repetitions are kept: [7, 7] are two."""
     if not lines:
-        return []
-    runs: list[Run] = []
+        return ""
+    runs: list[str] = []
     first = before = lines[0]
     for line in lines[1:]:
         if line != before + 1:
-            runs.append((first, before))
+            runs.append(_run(first, before))
             first = line
         before = line
-    runs.append((first, before))
-    return runs
+    runs.append(_run(first, before))
+    return ",".join(runs)
 
 
-def runs_without(first: int, last: int, gaps: Iterable[int]) -> list[Run]:
-    """The runs of the lines from `first` to `last` that are not among `gaps`, which ascend."""
-    runs: list[Run] = []
-    for gap in gaps:
-        if first < gap:
-            runs.append((first, gap - 1))
-        first = gap + 1
-    if first <= last:
-        runs.append((first, last))
-    return runs
-
-
-def unrolled(runs: Iterable[Run]) -> list[int]:
-    """The line numbers, one by one."""
-    return [line for first, last in runs for line in range(first, last + 1)]
+def _run(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def unpack_lines(packed: str) -> list[int]:

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from engine.lines import Run, runs_of, unrolled
 from engine.records import record
 
 
@@ -93,12 +92,6 @@ class Exclusion(StrEnum):
 ALWAYS_SHOWN = (Exclusion.INVALID, Exclusion.DUPLICATE, Exclusion.OPTED_OUT, Exclusion.EMPTY)
 
 
-Originals = Callable[[Sequence[int]], Sequence[Sequence[str]]]
-"""Gives the cells of the rows on some lines."""
-
-MOBILE_AND_COMMA = 12  # characters
-
-
 class Excluded(NamedTuple):
     """One row (or one extra number of it) that is not a recipient. `raw` is the cell as it stood in the file."""
 
@@ -112,42 +105,20 @@ class Excluded(NamedTuple):
 class Chunk:
     """A stretch of the input, in order. Not frozen and not per recipient: the hot path of a million rows.
 
-    `joined` are the mobiles as in a request: 11 ASCII digits and a comma each, unique within the campaign. They stand on the
-    physical lines of `runs` (1-based, ascending). So a chunk that waits takes 13 bytes a recipient, and a batch is cut out of it.
+    `mobiles[i]` (11 ASCII digits, unique within the campaign) stands on physical line `lines[i]` (1-based, ascending).
     `rows` input rows were read, `extra` of their cells held a second number:
-    rows + extra == recipients + len(excluded). `texts[i]` is what `mobiles[i]` gets; None: everybody gets the same.
-    `originals` gives the cells of the rows on some lines of this chunk, which ascend, as they stood; for that, about `size` bytes
-    are kept.
+    rows + extra == len(mobiles) + len(excluded). `texts[i]` is what `mobiles[i]` gets; None: everybody gets the same.
+    `original` gives the cells of the row on a line of this chunk, as they stood; for that, about `size` bytes are kept.
     """
 
     rows: int
-    joined: str
-    runs: list[Run]
+    mobiles: list[str]
+    lines: list[int]
     extra: int = 0
     excluded: list[Excluded] = field(default_factory=list)
     texts: list[Message] | None = None
-    originals: Originals = field(default=lambda lines: [()] * len(lines), repr=False, compare=False)
+    original: Callable[[int], Sequence[str]] = field(default=lambda line: (), repr=False, compare=False)
     size: int = field(default=0, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, *, mobiles: Sequence[str], lines: list[int], **others: Any) -> Chunk:
-        """`mobiles[i]` stands on `lines[i]`."""
-        return cls(joined=",".join(mobiles), runs=runs_of(lines), **others)
-
-    @property
-    def recipients(self) -> int:
-        """How many mobiles there are."""
-        return (len(self.joined) + 1) // MOBILE_AND_COMMA
-
-    @property
-    def mobiles(self) -> list[str]:
-        """One by one; made anew each time."""
-        return self.joined.split(",") if self.joined else []
-
-    @property
-    def lines(self) -> list[int]:
-        """That of each mobile; made anew each time."""
-        return unrolled(self.runs)
 
 
 class Message(NamedTuple):

@@ -30,7 +30,7 @@ from engine.intake.harmless import unharmed
 from engine.intake.seen import Seen
 from engine.intake.sheets import Sheet
 from engine.language import N_, _
-from engine.lines import Run, runs_of, runs_without, tagged, untagged
+from engine.lines import tagged, untagged
 from engine.model import Chunk, Excluded, Exclusion, Message
 from engine.numbers import EMPTY_CELL, MOBILE, Refusal, Verdict, examine
 
@@ -85,10 +85,10 @@ def read_all(
 
 
 def _tagged(source: int, chunk: Chunk) -> Chunk:
-    originals = chunk.originals
-    chunk.runs = [(tagged(source, first), tagged(source, last)) for first, last in chunk.runs]
+    original = chunk.original
+    chunk.lines = [tagged(source, line) for line in chunk.lines]
     chunk.excluded = [row._replace(line=tagged(source, row.line)) for row in chunk.excluded]
-    chunk.originals = lambda lines: originals([untagged(line)[1] for line in lines])
+    chunk.original = lambda line: original(untagged(line)[1])
     return chunk
 
 
@@ -155,14 +155,14 @@ _Said = Message | Why
 class _Stretch:
     """Consecutive rows. `found[i]` is the mobile of the row on `lines[i]`, "" where only `judge` can tell, which takes such places.
 
-    `texts[i]` is what that row is told where `found[i]` is there; None: everybody is told the same. `cut(places)` are the cells of
-    such rows, and `told(cells)` the texts of rows cut like that. `size`: bytes that keeping the rows takes, about.
+    `texts[i]` is what that row is told where `found[i]` is there; None: everybody is told the same. `cut(i)` are its cells, and
+    `told(cells)` the texts of rows cut like that. `size`: bytes that keeping the rows takes, about.
     """
 
     found: list[str]
     lines: Sequence[int]
     judge: Callable[[Sequence[int]], Iterable[_Judged]]
-    cut: Callable[[Sequence[int]], list[list[str]]]
+    cut: Callable[[int], list[str]]
     size: int
     forget: Callable[[], None] = lambda: None  # what was made for the last cuts, and can be made again
     texts: list[_Said] | None = None
@@ -204,7 +204,7 @@ class _Table:
             found=found,
             lines=lines,
             judge=lambda places: judge_all(list(map(row, places))),
-            cut=lambda places: self._cut_all(list(map(row, places))),
+            cut=lambda at: self._cut(row(at)),
             size=len(block.data),
             forget=row.forget,
             texts=texts,
@@ -260,13 +260,7 @@ class _Table:
         return data.decode("ascii" if data.isascii() else self._codec)
 
     def _cut(self, line: bytes) -> list[str]:
-        return self._cells(self._text(line))
-
-    def _cut_all(self, lines: list[bytes]) -> list[list[str]]:
-        """Decoded all at once: none holds a line end."""
-        return list(map(self._cells, self._text(b"\n".join(lines)).split("\n"))) if lines else []
-
-    def _cells(self, text: str) -> list[str]:
+        text = self._text(line)
         return next(csv.reader([text], delimiter=self._delimiter), []) if '"' in text else text.split(self._delimiter)
 
     # The careful way ----------------------------------------------------------------------------------------------
@@ -307,7 +301,7 @@ class _Table:
             found=found,
             lines=lines,
             judge=lambda places: [self._judge(rows[at]) for at in places],
-            cut=lambda places: [rows[at] for at in places],
+            cut=lambda at: rows[at],
             size=sum(map(len, rows)) * _CELL_BYTES,
             texts=texts,
             told=self._told,
@@ -534,7 +528,7 @@ class _Harvest:
         self.rows += len(found)
         self._stretches.append(stretch)
         if texts is not None:
-            for at, text in zip(judged, stretch.told(stretch.cut(judged)), strict=True):
+            for at, text in zip(judged, stretch.told(list(map(stretch.cut, judged))), strict=True):
                 texts[at] = text
             self._leave_out_untold(stretch, texts, several)
         self._add(stretch, texts, several)
@@ -569,25 +563,18 @@ class _Harvest:
         self._excluded.sort(key=attrgetter("line"))
         chunk = Chunk(
             rows=self.rows,
-            joined=",".join(self._mobiles),
-            runs=self._runs(),
+            mobiles=self._mobiles,
+            lines=self._lines,
             extra=self._extra,
             excluded=self._excluded,
             texts=self._texts,
-            originals=_Kept(self._stretches),
+            original=_Originals(self._stretches),
             size=sum(stretch.size for stretch in self._stretches),
         )
         for stretch in self._stretches:
             stretch.forget()
         self._begin()
         return chunk
-
-    def _runs(self) -> list[Run]:
-        """The lines of the mobiles."""
-        first, last = self._stretches[0].lines[0], self._stretches[-1].lines[-1]
-        if self._extra or last - first + 1 != self.rows:  # a line with several mobiles, or a row of several lines
-            return runs_of(self._lines)
-        return runs_without(first, last, [row.line for row in self._excluded])
 
     def _drop(self, repeats: list[int]) -> None:
         for at in repeats:
@@ -600,23 +587,22 @@ class _Harvest:
         self._mobiles = list(filter(None, self._mobiles))
 
 
-class _Kept:
-    """The rows of a chunk, which are cut into cells only when somebody asks."""
+class _Originals:
+    """The cells of rows, by their line. Rows are cut only when somebody asks."""
 
     def __init__(self, stretches: list[_Stretch]) -> None:
-        self._kept = [(each.lines, each.cut, each.forget) for each in stretches]  # not who was found in them
+        self._kept = [
+            (each.lines, each.cut, each.forget) for each in stretches if each.found
+        ]  # not who was found in them
+        self._first = [lines[0] for lines, __, ___ in self._kept]
+        self._last: Callable[[], None] = lambda: None
 
-    def __call__(self, asked: Sequence[int]) -> list[list[str]]:
-        """The cells of the rows on lines that ascend."""
-        cells: list[list[str]] = []
-        begin = 0
-        for lines, cut, forget in self._kept:
-            end = bisect_right(asked, lines[-1], begin)
-            if begin < end:
-                cells += cut([bisect_right(lines, line) - 1 for line in asked[begin:end]])
-                forget()
-            begin = end
-        return cells
+    def __call__(self, line: int) -> list[str]:
+        lines, cut, forget = self._kept[bisect_right(self._first, line) - 1]
+        if forget is not self._last:  # lines come in their order
+            self._last()
+            self._last = forget
+        return cut(bisect_right(lines, line) - 1)
 
 
 def _blanks(found: list[str]) -> Iterator[int]:

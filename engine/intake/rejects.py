@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -23,7 +23,7 @@ from engine.intake.files import ListFile
 from engine.intake.harmless import all_harmless, harmless, unharmed
 from engine.language import _
 from engine.lines import untagged
-from engine.model import Excluded, Exclusion, Originals
+from engine.model import Excluded, Exclusion
 from engine.terms import system_words
 
 __all__ = ["RejectsFile", "harmless"]
@@ -49,12 +49,11 @@ class RejectsFile:
         self._file: IO[str] | None = None
         self._partial = path
 
-    def add(self, excluded: Sequence[Excluded], originals: Originals) -> None:
-        """Append one line each; `originals` gives the cells of their lines. Raises IntakeError where the file cannot be written."""
-        if not excluded:
+    def add(self, excluded: Iterable[Excluded], original: Callable[[int], Sequence[str]]) -> None:
+        """Append one line each; `original` gives the cells of a line. Raises IntakeError where the file cannot be written."""
+        rows = [self._row(row, original(row.line)) for row in excluded]
+        if not rows:
             return
-        cells = originals([row.line for row in excluded])
-        rows = [self._row(row, its) for row, its in zip(excluded, cells, strict=True)]
         try:
             (self._file or self._open()).write("".join(rows))
         except OSError as exc:

@@ -114,25 +114,21 @@ class Screen:
 
     def sift(self, chunk: Chunk) -> Chunk:
         """The chunk with the numbers that are screened out among the excluded. Who opted out counts as that."""
-        if self._only is None and not self._out:
-            return chunk
-        mobiles = chunk.mobiles
-        reasons = dict(self._reasons(mobiles))
+        reasons = dict(self._reasons(chunk.mobiles))
         if not reasons:
             return chunk
-        lines = chunk.lines
-        self._sifted.update(int(mobiles[at]) for at in reasons)
+        self._sifted.update(int(chunk.mobiles[at]) for at in reasons)
         excluded = [
-            Excluded(line=lines[at], raw=mobiles[at], reason=reason, detail=detail)
+            Excluded(line=chunk.lines[at], raw=chunk.mobiles[at], reason=reason, detail=detail)
             for at, (reason, detail) in sorted(reasons.items())
         ]
-        return Chunk.of(
+        return Chunk(
             rows=chunk.rows,
             extra=chunk.extra,
-            mobiles=[mobile for at, mobile in enumerate(mobiles) if at not in reasons],
-            lines=[line for at, line in enumerate(lines) if at not in reasons],
+            mobiles=[mobile for at, mobile in enumerate(chunk.mobiles) if at not in reasons],
+            lines=[line for at, line in enumerate(chunk.lines) if at not in reasons],
             texts=None if chunk.texts is None else [text for at, text in enumerate(chunk.texts) if at not in reasons],
-            originals=chunk.originals,
+            original=chunk.original,
             excluded=sorted([*chunk.excluded, *excluded], key=lambda row: row.line),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice, repeat
@@ -11,8 +10,8 @@ from typing import Literal
 
 from engine.errors import PlanError
 from engine.language import _
-from engine.lines import Run, pack_lines, pack_runs
-from engine.model import MOBILE_AND_COMMA, Chunk, Message, PlannedBatch
+from engine.lines import pack_lines
+from engine.model import Chunk, Message, PlannedBatch
 
 # A lost answer is settled by the gap it left in the balance, so the batches around it must differ in size. More different
 # sizes settle more doubts and cost more requests: 16 % below the limit are at most 9 % more of them.
@@ -57,30 +56,22 @@ class Batcher:
         self._size = next(self._sizes)
         self._message = message
         self._seq = first_seq
-        self._waiting = ""  # mobiles with a comma behind each …
-        self._runs: deque[Run] = deque()  # … and their lines
+        self._mobiles: list[str] = []
+        self._lines: list[int] = []
 
     def add(self, chunk: Chunk) -> list[PlannedBatch]:
         """The batches that `chunk` fills, in order. What is left waits for the next one."""
-        if not chunk.runs:
-            return []
-        self._waiting += f"{chunk.joined},"
-        self._queue(chunk.runs)
+        self._mobiles += chunk.mobiles
+        self._lines += chunk.lines
         planned: list[PlannedBatch] = []
-        begin, many = 0, len(self._waiting) // MOBILE_AND_COMMA
-        while begin + self._size <= many:
-            planned.append(self._cut(begin, self._size))
-            begin += self._size
+        begin = 0
+        while begin + self._size <= len(self._mobiles):
+            end = begin + self._size
+            planned.append(self._cut(begin, end))
+            begin = end
             self._size = next(self._sizes)
-        self._waiting = self._waiting[begin * MOBILE_AND_COMMA :]
+        del self._mobiles[:begin], self._lines[:begin]
         return planned
-
-    def _queue(self, runs: list[Run]) -> None:
-        first, last = runs[0]
-        if self._runs and self._runs[-1][1] + 1 == first:  # it goes on over the border of the chunks
-            first = self._runs.pop()[0]
-        self._runs.append((first, last))
-        self._runs.extend(runs[1:])
 
     def new_messages(self) -> list[tuple[int, Message]]:
         """None: the one message is there before the first batch."""
@@ -88,32 +79,20 @@ class Batcher:
 
     def finish(self) -> list[PlannedBatch]:
         """The remainder: one batch, or none."""
-        remainder = [self._cut(0, len(self._waiting) // MOBILE_AND_COMMA)] if self._waiting else []
-        self._waiting = ""
+        remainder = [self._cut(0, len(self._mobiles))] if self._mobiles else []
+        self._mobiles, self._lines = [], []
         return remainder
 
-    def _cut(self, begin: int, size: int) -> PlannedBatch:
+    def _cut(self, begin: int, end: int) -> PlannedBatch:
         batch = PlannedBatch(
             seq=self._seq,
-            size=size,
-            mobiles=self._waiting[begin * MOBILE_AND_COMMA : (begin + size) * MOBILE_AND_COMMA - 1],
-            lines=pack_runs(self._first_runs(size)),
+            size=end - begin,
+            mobiles=",".join(self._mobiles[begin:end]),
+            lines=pack_lines(self._lines[begin:end]),
             message=self._message,
         )
         self._seq += 1
         return batch
-
-    def _first_runs(self, size: int) -> list[Run]:
-        """So many lines, which wait no more."""
-        runs: list[Run] = []
-        while size:
-            first, last = self._runs.popleft()
-            if last - first >= size:
-                self._runs.appendleft((first + size, last))
-                last = first + size - 1
-            runs.append((first, last))
-            size -= last - first + 1
-        return runs
 
 
 class _Group:
@@ -153,12 +132,11 @@ class Grouper:
     def add(self, chunk: Chunk) -> list[PlannedBatch]:
         """The batches that `chunk` fills, and those that had to make room."""
         texts, groups = chunk.texts or [], self._groups
-        mobiles, lines = chunk.mobiles, chunk.lines
         planned: list[PlannedBatch] = []
         if len(set(texts)) == len(texts) and groups.keys().isdisjoint(texts):
-            groups.update(zip(texts, zip(mobiles, lines, strict=True), strict=True))
+            groups.update(zip(texts, zip(chunk.mobiles, chunk.lines, strict=True), strict=True))
         else:
-            planned = self._joined(mobiles, lines, texts)
+            planned = self._joined(chunk.mobiles, chunk.lines, texts)
         self._waiting += len(texts) - sum(map(_SIZE, planned))
         if len(groups) > self._most_groups or self._waiting > self._most_waiting:
             planned += self._emptied(len(groups) // 2 + 1)

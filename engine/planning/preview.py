@@ -37,11 +37,11 @@ class PlanTally:
         """Count a chunk as it is planned: after screening, since an opted-out row is an exclusion."""
         self.rows += chunk.rows
         self.extra += chunk.extra
-        self.recipients += chunk.recipients
+        self.recipients += len(chunk.mobiles)
         if chunk.texts:
             self._add_texts(chunk.lines, chunk.texts)
         elif self._message is not None:
-            self.spread[self._message.segments] += chunk.recipients
+            self.spread[self._message.segments] += len(chunk.mobiles)
         for row in chunk.excluded:
             self.excluded[row.reason] += 1
             samples = self.samples.setdefault(row.reason, [])

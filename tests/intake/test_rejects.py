@@ -31,8 +31,8 @@ def a_list(folder: Path, header: str = "姓名,手机号", name: str = "list.csv
     return inspect(written(folder, f"{header}\n王,{mobile()},,,\n", name=name))
 
 
-def cells(lines: Sequence[int]) -> list[list[str]]:
-    return [["张三", f"cell {line}"] for line in lines]
+def cells(line: int) -> list[str]:
+    return ["张三", f"cell {line}"]
 
 
 def shown(path: Path) -> list[list[str]]:
@@ -44,7 +44,7 @@ def rejected(folder: Path, *lists: ListFile, name: str = "rejects.csv") -> Path:
     """Reads the lists and writes what is left out."""
     with RejectsFile(folder / name, lists) as rejects:
         for chunk in read_all(lists, seen=Seen()):
-            rejects.add(chunk.excluded, chunk.originals)
+            rejects.add(chunk.excluded, chunk.original)
     return folder / name
 
 

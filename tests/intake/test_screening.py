@@ -19,7 +19,7 @@ A, B, C, D, E, F = NUMBERS
 
 def chunk() -> Chunk:
     before = Excluded(line=4, raw="x", reason=Exclusion.INVALID, detail="too short")
-    return Chunk.of(rows=7, mobiles=list(NUMBERS), lines=[2, 3, 5, 6, 7, 8], excluded=[before])
+    return Chunk(rows=7, mobiles=list(NUMBERS), lines=[2, 3, 5, 6, 7, 8], excluded=[before])
 
 
 @pytest.mark.parametrize(

@@ -137,10 +137,7 @@ def test_screening_and_several_lists_keep_texts_and_rows_together(tmp_path: Path
     assert [chunk.mobiles for chunk in chunks] == [[B], [C]]
     assert [[text.content for text in chunk.texts or []] for chunk in chunks] == [["乙"], ["丁"]]
     assert [row.line for chunk in chunks for row in chunk.excluded] == [tagged(3, 2), tagged(4, 2)]
-    assert [list(cells) for chunk in chunks for cells in chunk.originals([row.line for row in chunk.excluded])] == [
-        ["甲", A],
-        [B, "丙"],
-    ]
+    assert [list(chunk.original(row.line)) for chunk in chunks for row in chunk.excluded] == [["甲", A], [B, "丙"]]
 
 
 _CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)

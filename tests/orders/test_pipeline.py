@@ -191,14 +191,14 @@ def test_what_was_read_ahead_is_as_if_it_had_waited(tmp_path: Path) -> None:
     __, got = ahead(read_all([inspect(path)] * 2, seen=Seen()))
     assert got == expected
     for chunk in got:
-        lines = [row.line for row in chunk.excluded]
-        assert chunk.originals(lines) == [content[untagged(line)[1] - 1].split(",") for line in lines]
+        for row in chunk.excluded:
+            assert chunk.original(row.line) == content[untagged(row.line)[1] - 1].split(",")
 
 
 @pytest.mark.parametrize("kept", [{"size": 1 << 20}, {"excluded": [Excluded(1, "", Exclusion.EMPTY, "")] * 4_000}])
 def test_no_more_is_read_ahead_than_the_memory_bears(kept: dict[str, Any]) -> None:
     taken = count()
-    chunks = (Chunk.of(rows=1, mobiles=[mobile(at)], lines=[at + 1], **kept) for at in taken)
+    chunks = (Chunk(rows=1, mobiles=[mobile(at)], lines=[at + 1], **kept) for at in taken)
     __, got = ahead(chunks)
     assert [chunk.lines for chunk in got] == [[at + 1] for at in range(40)]
     assert 40 < next(taken) < 200

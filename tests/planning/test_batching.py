@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import PlanError
-from engine.lines import runs_of, runs_without, unrolled
 from engine.model import Chunk
 from engine.planning import Batcher, batch_sizes, distinct_allowed, pack_lines, unpack_lines
 from tests.numbers import mobiles
@@ -28,7 +27,7 @@ def test_every_recipient_is_in_one_batch_in_order_and_within_the_limit(
     begin = 0
     for size in sizes[:4]:
         batches += batcher.add(
-            Chunk.of(rows=size, mobiles=numbers[begin : begin + size], lines=lines[begin : begin + size])
+            Chunk(rows=size, mobiles=numbers[begin : begin + size], lines=lines[begin : begin + size])
         )
         begin += size
     full = len(batches)
@@ -47,14 +46,14 @@ def test_every_recipient_is_in_one_batch_in_order_and_within_the_limit(
 
 
 def test_a_chunk_is_not_changed_by_batching() -> None:
-    chunk = Chunk.of(rows=5, mobiles=NUMBERS[:5], lines=[1, 2, 3, 4, 5])
+    chunk = Chunk(rows=5, mobiles=NUMBERS[:5], lines=[1, 2, 3, 4, 5])
     Batcher(2, distinct=False).add(chunk)
     assert (chunk.mobiles, chunk.lines) == (NUMBERS[:5], [1, 2, 3, 4, 5])
 
 
 def test_a_batch_carries_the_message_it_was_planned_for() -> None:
     batcher = Batcher(2, distinct=False, message=7, first_seq=40)
-    chunk = Chunk.of(rows=3, mobiles=NUMBERS[:3], lines=[1, 2, 3])
+    chunk = Chunk(rows=3, mobiles=NUMBERS[:3], lines=[1, 2, 3])
     assert [(batch.seq, batch.message) for batch in [*batcher.add(chunk), *batcher.finish()]] == [(40, 7), (41, 7)]
 
 
@@ -123,14 +122,6 @@ def test_when_sizes_may_differ(
 def test_lines_are_written_as_runs(lines: list[int], packed: str) -> None:
     assert pack_lines(lines) == packed
     assert unpack_lines(packed) == lines
-
-
-@given(st.integers(1, 9), st.integers(1, 40), st.sets(st.integers(1, 50)))
-def test_the_lines_around_the_gaps_are_runs(first: int, last: int, gaps: set[int]) -> None:
-    inside = sorted(gap for gap in gaps if first <= gap <= last)
-    left = [line for line in range(first, last + 1) if line not in gaps]
-    assert unrolled(runs_without(first, last, inside)) == left
-    assert runs_without(first, last, inside) == runs_of(left)
 
 
 @given(st.lists(st.integers(1, 40)))

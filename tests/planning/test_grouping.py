@@ -33,7 +33,7 @@ def planned(
     messages: list[tuple[int, Message]] = []
     for begin in range(0, len(texts), chunk):
         mine = texts[begin : begin + chunk]
-        rows = Chunk.of(
+        rows = Chunk(
             rows=len(mine),
             mobiles=NUMBERS[begin : begin + len(mine)],
             lines=list(range(begin + 2, begin + 2 + len(mine))),

@@ -21,7 +21,7 @@ def test_the_tally_adds_up() -> None:
     tally = PlanTally(MESSAGE, price=Decimal("0.5"))
     batcher = Batcher(100, distinct=True)
     for begin in (0, 150):
-        chunk = Chunk.of(
+        chunk = Chunk(
             rows=154,
             extra=1,
             mobiles=mobiles(300)[begin : begin + 150],

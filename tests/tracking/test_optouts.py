@@ -45,7 +45,7 @@ def test_among_names_the_barred_in_their_order_and_nobody_else() -> None:
 def test_screening_moves_opted_out_numbers_to_the_excluded_and_keeps_the_sum() -> None:
     numbers = mobiles(6)
     before = Excluded(line=4, raw="x", reason=Exclusion.INVALID, detail="too short")
-    chunk = Chunk.of(rows=7, mobiles=numbers, lines=[2, 3, 5, 6, 7, 8], extra=0, excluded=[before])
+    chunk = Chunk(rows=7, mobiles=numbers, lines=[2, 3, 5, 6, 7, 8], extra=0, excluded=[before])
     sifted = Screen(packed([numbers[1], numbers[4], mobile(99)])).sift(chunk)
     assert sifted.mobiles == [numbers[0], numbers[2], numbers[3], numbers[5]]
     assert sifted.lines == [2, 5, 6, 8]
@@ -56,7 +56,7 @@ def test_screening_moves_opted_out_numbers_to_the_excluded_and_keeps_the_sum() -
 
 
 def test_without_opt_outs_a_chunk_stays_as_it_is() -> None:
-    chunk = Chunk.of(rows=1, mobiles=mobiles(1), lines=[2])
+    chunk = Chunk(rows=1, mobiles=mobiles(1), lines=[2])
     assert Screen(packed([])).sift(chunk) is chunk
 
 
