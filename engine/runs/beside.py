@@ -153,8 +153,10 @@ async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: da
     if order.verb == OPT_IN:
         account, reason, *mobiles = order.words
         removed = await journal.remove_opt_outs(account, mobiles, at=at, reason=reason)
+        since = barred.additions
         still_out = await journal.opted_out_among(mobiles, account)  # from every account, where this was from one
-        barred.remove([mobile for mobile in mobiles if mobile not in still_out])  # only now, when it is durable
+        opted_in = [mobile for mobile in mobiles if mobile not in still_out]
+        barred.remove(opted_in, since=since)  # only now, when it is durable
         return Word(done=True, words=str(removed))
     account, source, reason, *mobiles = order.words
     barred.add(mobiles)

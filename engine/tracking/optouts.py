@@ -45,18 +45,22 @@ class Barred:
     """The numbers that opted out since a campaign was planned. Asked at every attempt: without any it costs nothing."""
 
     def __init__(self, mobiles: Iterable[str] = ()) -> None:
-        self._mobiles = set(mobiles)
+        self.additions = 0  # so far
+        self._mobiles = dict.fromkeys(mobiles, 0)  # and with which addition each came last
 
     def add(self, mobiles: Iterable[str]) -> None:
         """From now on these are barred too."""
-        self._mobiles.update(mobiles)
+        self.additions += 1
+        self._mobiles.update(dict.fromkeys(mobiles, self.additions))
 
-    def remove(self, mobiles: Iterable[str]) -> None:
-        """These may be sent to again."""
-        self._mobiles.difference_update(mobiles)
+    def remove(self, mobiles: Iterable[str], *, since: int) -> None:
+        """These may be sent to again, as the journal said after so many additions: who was added later stays."""
+        for mobile in mobiles:
+            if self._mobiles.get(mobile, since + 1) <= since:
+                del self._mobiles[mobile]
 
     def among(self, joined: str) -> tuple[str, ...]:
         """The barred ones of comma-joined numbers, in their order."""
-        if not self._mobiles or self._mobiles.isdisjoint(mobiles := joined.split(",")):
+        if not self._mobiles or self._mobiles.keys().isdisjoint(mobiles := joined.split(",")):
             return ()
         return tuple([mobile for mobile in mobiles if mobile in self._mobiles])

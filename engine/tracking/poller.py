@@ -18,7 +18,7 @@ from engine.gateway.polls import Polled
 from engine.journal.port import KeptPoll, PollAnswer, PollKind, PollOutcome, PollRead, TrackingJournal
 from engine.language import _
 from engine.telemetry import logger
-from engine.tracking.optouts import OPT_OUT_WORDS
+from engine.tracking.optouts import OPT_OUT_WORDS, Barred
 from engine.tracking.reading import Told, tell
 
 NOTHING_NEW_MOST = 3
@@ -63,9 +63,9 @@ class Waits:
 class Seam:
     """Everything a poller needs of the world. `ask` takes a count (ignored where the gateway takes none).
 
-    `most` says how many records to ask for next, None where the gateway takes no count; `on_opt_outs` is told of opted-out
-    numbers before they are durable: sooner is never wrong. `on_opt_ins` is told of those that are not opted out all the same: their
-    reply was told before, and the opt-out taken back.
+    `most` says how many records to ask for next, None where the gateway takes no count. Opted-out numbers are `barred` before they
+    are durable: sooner is never wrong. Those that are not opted out all the same leave it: their reply was told before, and the
+    opt-out taken back.
     """
 
     account: str
@@ -74,10 +74,9 @@ class Seam:
     journal: TrackingJournal
     most: Callable[[], int | None]
     clock: Callable[[], datetime]
-    on_opt_outs: Callable[[Iterable[str]], None]
+    barred: Barred
     opt_out_words: Collection[str] = OPT_OUT_WORDS
     opts_out_everywhere: bool = False  # from every account, not from this one alone
-    on_opt_ins: Callable[[Iterable[str]], None] = lambda mobiles: None
     on_read: Callable[[int, int], None] = lambda reports, replies: None  # how many of each an answer held
 
 
@@ -220,7 +219,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001  whatever a reader trips over: the answer is kept, and the next one comes
             await self._cannot_read(kept, error)
             return Step.FAILED
-        seam.on_opt_outs(told.opted_out)
+        seam.barred.add(told.opted_out)
         read = PollRead(
             at=seam.clock(),
             records=told.records,
@@ -232,8 +231,9 @@ class Poller:
         )
         fresh = await seam.journal.apply_poll(seam.account, kept.poll_id, read)
         if told.opted_out:
+            since = seam.barred.additions
             out = await seam.journal.opted_out_among(told.opted_out, seam.account)
-            seam.on_opt_ins([mobile for mobile in told.opted_out if mobile not in out])
+            seam.barred.remove([mobile for mobile in told.opted_out if mobile not in out], since=since)
         self.records += told.records
         self.fresh += fresh
         self.opted_out += len(told.opted_out)

@@ -20,7 +20,7 @@ from engine.orders.plans import SendOrder
 from engine.runtime import Engine
 from engine.settings import Settings, load_settings
 from engine.simulator import Simulator
-from engine.tracking import Poller, Seam, Waits
+from engine.tracking import Barred, Poller, Seam, Waits
 from tests.numbers import mobiles
 
 TEXT = "【测试】春季新品已经到店"
@@ -110,7 +110,7 @@ class House:
         with closing(sqlite3.connect(f"file:{self.folder / 'xinshi.db'}?mode=ro", uri=True)) as beside:
             return beside.execute(query).fetchall()
 
-    def poller(self, engine: Engine, *, most: int = 1000, read: Any = None, on_opt_outs: Any = None) -> Poller:
+    def poller(self, engine: Engine, *, most: int = 1000, read: Any = None) -> Poller:
         """A poller of reports with a seam that a test can look into."""
         gate = engine.gate
 
@@ -124,7 +124,7 @@ class House:
             journal=engine.journal,
             most=lambda: most,
             clock=gate.http._clock,
-            on_opt_outs=on_opt_outs or (lambda _: None),
+            barred=Barred(),
         )
         waits = Waits(interval_s=3600, failure_s=0.001, failure_max_s=0.002, failures_most=3)
         return Poller(PollKind.REPORT, seam, waits)

@@ -63,3 +63,13 @@ def test_without_opt_outs_a_chunk_stays_as_it_is() -> None:
 @pytest.mark.parametrize("prefix", ["", "86", "+86", "0086"])
 def test_a_number_is_joined_whether_the_gateway_writes_its_country_or_not(prefix: str) -> None:
     assert plain_mobile(prefix + mobile()) == mobile()
+
+
+def test_who_was_barred_after_a_look_stays_when_what_it_saw_is_carried_out() -> None:
+    one, two, three = mobiles(3)
+    barred = Barred([one])
+    barred.add([two, three])
+    since = barred.additions
+    barred.add([three])  # opted out while somebody looked
+    barred.remove([one, two, three, mobiles(4)[3]], since=since)
+    assert barred.among(",".join([one, two, three])) == (three,)
