@@ -179,11 +179,11 @@ class Storm:
         )
         async with Simulator(how, wall=lambda: self.wall().timestamp(), monotonic=clocks.monotonic) as sim:
             settings = self.settings(sim)
-            for session in range(3):
+            for tenure in range(3):
                 async with Machinery.open(settings, "default", clocks=clocks) as machinery:
-                    await self.session(sim, machinery, last=session == 2, planned=session > 0)
+                    await self.tenure(sim, machinery, last=tenure == 2, planned=tenure > 0)
 
-    async def session(self, sim: Simulator, machinery: Machinery, *, last: bool, planned: bool) -> None:
+    async def tenure(self, sim: Simulator, machinery: Machinery, *, last: bool, planned: bool) -> None:
         chance, engine = self.chance, Engine(machinery)
         if planned:
             campaign = await engine.campaign("spring")
