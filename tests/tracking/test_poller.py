@@ -210,6 +210,15 @@ class TwoAtOnce:
         self._ask, self._profile = poller._seam.ask, engine.gate.profile
         self.poller = Poller(PollKind.REPORT, replace(poller._seam, ask=self._asked), poller._waits)
 
+    async def run_until_it_asked_again(self) -> None:
+        """Stop it then, and let it read."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.poller.run(stop))
+        await self.asked_again.wait()
+        stop.set()
+        self.may_read.set()
+        await running
+
     async def _asked(self, most: int) -> Any:
         if self.poller.asked == 2:
             self.asked_again.set()
@@ -240,12 +249,8 @@ async def test_while_a_full_answer_is_read_the_next_one_is_asked_for(house: Hous
 async def test_what_was_asked_for_when_a_stop_came_is_read_too(house: House) -> None:
     house.sim.plant_reports(people(50))
     async with house.engine() as engine:
-        two, stop = TwoAtOnce(house, engine, second=nothing), asyncio.Event()
-        running = asyncio.create_task(two.poller.run(stop))
-        await two.asked_again.wait()
-        stop.set()
-        two.may_read.set()
-        await running
+        two = TwoAtOnce(house, engine, second=nothing)
+        await two.run_until_it_asked_again()
         assert (two.poller.asked, two.poller.fresh) == (2, 20)
         assert (await engine.journal.polls(engine.account_key)).unread == 0
 
@@ -273,12 +278,8 @@ async def test_trouble_with_the_answer_that_was_asked_for_ahead_is_told(house: H
         raise NoAnswer("no answer in 30 s")
 
     async with house.engine() as engine:
-        two, stop = TwoAtOnce(house, engine, second=fail), asyncio.Event()
-        running = asyncio.create_task(two.poller.run(stop))
-        await two.asked_again.wait()
-        stop.set()
-        two.may_read.set()
-        await running
+        two = TwoAtOnce(house, engine, second=fail)
+        await two.run_until_it_asked_again()
         assert (two.poller.fresh, two.poller.lost) == (10, 1)
         assert "no answer in 30 s" in two.poller.trouble
 
