@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def export(
     wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     gc.freeze()  # the libraries stay; looking through millions of short-lived rows took a quarter of the time
     gc.set_threshold(50_000, 20, 100)
-    with _ended_by_sigterm(), _until_nobody_reads():
+    with ended_by_signals(), _until_nobody_reads():
         found = written(
             settings.journal_path,
             campaign,
@@ -117,7 +118,7 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
                 by=by, campaign=campaign, forgotten_at=local(summary.forgotten_at)
             )
         )
-    with _ended_by_sigterm():
+    with ended_by_signals():
         found = findings(settings.journal_path, campaign, by=by, zone=zone_told())
         account = settings.account_of(summary.account)
         if html is None:
@@ -203,7 +204,7 @@ def _spans(spans: Sequence[Span]) -> list[Sequence[str]]:
 def backup(target: Path, common: Common) -> int:
     """A copy of the journal."""
     settings = read_settings(common)
-    with _ended_by_sigterm():
+    with ended_by_signals():
         size = back_up(settings.journal_path, target)
     if common.json:
         out.data({"backup": str(target), "bytes": size})
@@ -337,17 +338,20 @@ def _other_codes(dead: Dead, wanted: Sequence[str]) -> str:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that nothing half written stays."""
+def ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block wherever it is, so that nothing half written stays."""
 
     def end(number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        # What is opened and not yet held is dropped then, and closed so; that is no fault to tell the user of.
+        warnings.simplefilter("ignore", ResourceWarning)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

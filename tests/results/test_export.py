@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 from collections import Counter
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -20,7 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.cli.results import ended_by_signals
 from engine.results.export import export
+from engine.results.landing import landing
 from engine.results.writers import Form
 from tests.cli.desk import TEXT, Desk, ended, until
 from tests.numbers import mobiles
@@ -384,6 +387,26 @@ async def test_an_export_that_is_ended_leaves_no_half_file(desk: Desk, number: i
     assert process.returncode in (-number, 128 + number)
     assert (desk.folder / "out.csv").read_text() == "the last export"
     assert sorted(path.name for path in desk.folder.iterdir()) == there
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_file_that_is_opened_as_the_signal_comes_is_no_complaint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[BaseException]
+) -> None:
+    opened = os.fdopen
+
+    def just_opened(*how: Any, **more: Any) -> Any:
+        file = opened(*how, **more)
+        signal.raise_signal(number)
+        return file
+
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    monkeypatch.setattr(os, "fdopen", just_opened)
+    with pytest.raises(kind), ended_by_signals(), landing(tmp_path / "out.csv"):
+        pytest.fail("the block was reached")
+    assert not complaints
+    assert not list(tmp_path.iterdir())
 
 
 def _grow(desk: Desk, numbers: list[str]) -> None:
