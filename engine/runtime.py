@@ -357,7 +357,8 @@ class Engine:
 
         Raises SettingsError where another system reads this account's reports; JournalError.
         """
-        if not self.settings.tracking.enabled:
+        asks = once or not replay
+        if asks and not self.settings.tracking.enabled:
             raise SettingsError(
                 _(
                     "tracking.enabled is false: another system reads the reports of this account, and they can be read only "
@@ -367,7 +368,7 @@ class Engine:
         tracker = self._polling.tracker(Barred(), once=once)
         if replay:
             await tracker.replay()
-        if once or not replay:
+        if asks:
             running = asyncio.create_task(tracker.run(stop.gently, until_empty=once), name="tracking")
             await ended_unless(stop.now, running)
         if not stop.now.is_set():

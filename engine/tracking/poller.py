@@ -105,7 +105,7 @@ class Poller:
     async def run(self, stop: asyncio.Event, *, until_empty: bool = False) -> None:
         """Poll until `stop`; with `until_empty` until the queue is empty or too many polls in a row failed.
 
-        Raises JournalError: what cannot be kept must not be asked for.
+        Raises JournalError where an answer could not be kept or joined.
         """
         failures, at_end = 0, False
         coming: asyncio.Task[KeptPoll | str] | None = None  # asked for while the answer before it is read
@@ -155,13 +155,23 @@ class Poller:
     async def _fetch(self) -> KeptPoll | str:
         """Ask once. Returns the answer, on the disk, or why there is none."""
         seam, most = self._seam, self._seam.most()
+        try:
+            poll_id = await seam.journal.begin_poll(seam.account, self.kind, asked_at=seam.clock(), most=most)
+        except JournalError as error:  # what cannot be kept must not be asked for; a full disk may have room again
+            return self._not_begun(str(error))
         self.asked += 1
-        poll_id = await seam.journal.begin_poll(seam.account, self.kind, asked_at=seam.clock(), most=most)
         answer = await self._ask(poll_id, most)
         if isinstance(answer, PollAnswer):
             await self._keep(poll_id, answer)
             return KeptPoll(poll_id=poll_id, kind=self.kind, most=most, answer=answer)
         return answer
+
+    def _not_begun(self, problem: str) -> str:
+        if problem != self.trouble:
+            logger.warning(
+                "a poll could not be begun; trying again later", extra={"kind": self.kind.value, "problem": problem}
+            )
+        return problem
 
     async def _keep(self, poll_id: int, answer: PollAnswer) -> None:
         """What is in our hands is the only copy: where the journal cannot take it, it is asked again. Raises JournalError."""

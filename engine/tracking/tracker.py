@@ -34,9 +34,9 @@ class Tracker:
     async def run(self, stop: asyncio.Event, *, until_empty: bool = False) -> None:
         """Poll until `stop`, or until the queues are empty. Raises JournalError.
 
-        First what an earlier process asked for and was killed before it read: who opted out in it is not sent to.
+        First what is kept unread.
         """
-        await replay(self._journal, self._account, self._pollers, untried=True)
+        await self.read_kept()
         try:
             async with asyncio.TaskGroup() as group:
                 for poller in self._pollers:
@@ -48,6 +48,13 @@ class Tracker:
         """Return when every queue was found empty, or waiting for that is in vain."""
         for poller in self._pollers:
             await poller.caught_up.wait()
+
+    async def read_kept(self) -> None:
+        """Read what an earlier process asked for and was killed before it read: who opted out in it is not sent to.
+
+        Asks the gateway nothing. Raises JournalError.
+        """
+        await replay(self._journal, self._account, self._pollers, untried=True)
 
     async def replay(self) -> int:
         """Read kept answers again that could not be read. Returns how many can be read now. Raises JournalError."""

@@ -68,8 +68,9 @@ class House:
         in_flight: int = 4,
         enabled: bool = True,
         interval_s: float = 3600,
+        more: str = "",
     ) -> Settings:
-        """Polls that found little are not repeated within a test, unless it says otherwise."""
+        """Polls that found little are not repeated within a test, unless it says otherwise. `more`: of tracking, and sections."""
         file = self.folder / "xinshi.toml"
         file.write_text(
             _SETTINGS.format(
@@ -80,6 +81,7 @@ class House:
                 enabled=str(enabled).lower(),
                 interval_s=interval_s,
             )
+            + more
         )
         environ = {"XINSHI_ACCOUNT__PASSWORD": "demo", "XDG_STATE_HOME": str(self.folder)}
         return load_settings(file, overrides={}, environ=environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -293,7 +294,7 @@ async def test_a_mistake_in_tracking_never_stops_sending(house: House, caplog: p
     async with house.engine() as engine:
 
         async def fails(*_: object, **__: object) -> int:
-            raise JournalError("no space is left")
+            raise ValueError
 
         engine.journal.begin_poll = fails  # type: ignore[method-assign]
         end = await house.sent(engine, people(200))
@@ -319,11 +320,34 @@ async def test_an_answer_that_the_journal_cannot_take_at_once_is_not_lost(house:
     assert house.rows("SELECT count(*) FROM poll WHERE outcome != 'answered'") == [(0,)]
 
 
+async def test_a_poll_that_cannot_be_begun_is_told_once_and_tried_again(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = people(1)[0]
+    house.sim.plant_uplink(number, "T")
+    async with house.engine(house.settings(interval_s=0.001)) as engine:
+        begin, tries = engine.journal.begin_poll, Counter[PollKind]()
+
+        async def begins_the_third_time(account: str, kind: PollKind, **named: Any) -> int:
+            tries[kind] += 1
+            if tries[kind] < 3:
+                raise JournalError("no space is left")
+            return await begin(account, kind, **named)
+
+        engine.journal.begin_poll = begins_the_third_time  # type: ignore[method-assign]
+        tally = await engine.track(stops(), once=True)
+    assert (tally.opted_out, tally.trouble) == (1, {})
+    assert tally.asked == tries.total() - 2 * len(PollKind)
+    assert caplog.text.count("a poll could not be begun; trying again later") == len(PollKind)
+
+
 async def test_where_another_system_reads_the_reports_nothing_is_polled(house: House) -> None:
     async with house.engine(house.settings(enabled=False)) as engine:
         await house.sent(engine, people(20))
-        with pytest.raises(SettingsError, match="only once"):
-            await engine.track(stops(), once=True)
+        for replay in (False, True):
+            with pytest.raises(SettingsError, match="only once"):
+                await engine.track(stops(), once=True, replay=replay)
+        assert (await engine.track(stops(), replay=True)).asked == 0  # what is kept is read
     calls = house.sim.truth()["calls"]
     assert not {"reports", "uplinks"} & set(calls)  # type: ignore[call-overload]
     assert house.rows("SELECT count(*) FROM poll") == [(0,)]
@@ -372,21 +396,60 @@ async def test_a_batch_that_waits_with_some_opted_out_counts_them_as_excluded(ho
         assert counts.excluded == {Exclusion.OPTED_OUT: 1}
 
 
+async def keep_unread(engine: Engine, account_key: str, body: bytes) -> None:
+    """Keep an answer as if its process had been killed before it read it."""
+    now = engine.gate.http._clock()
+    poll_id = await engine.journal.begin_poll(account_key, PollKind.REPLY, asked_at=now, most=None)
+    answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
+    await engine.journal.keep_answer(poll_id, answer)
+
+
 @pytest.mark.parametrize("forgets", [False, True])  # all that was told before it was sent
-async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(house: House, forgets: bool) -> None:
+@pytest.mark.parametrize("enabled", [False, True])  # what is kept is read where nothing is asked, too
+async def test_an_opt_out_in_an_answer_that_a_killed_process_had_not_read_bites(
+    house: House, forgets: bool, enabled: bool
+) -> None:
     numbers = people(50)
-    body = document(callbox(numbers[7], "TD"))
-    async with house.engine() as engine:  # as if it had been killed between the two
-        now = engine.gate.http._clock()
-        poll_id = await engine.journal.begin_poll(engine.account_key, PollKind.REPLY, asked_at=now, most=None)
-        answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
-        await engine.journal.keep_answer(poll_id, answer)
-        if forgets:
-            await engine.journal.forget_told(engine.account_key, before=now + timedelta(days=1))
     async with house.engine() as engine:
+        await keep_unread(engine, engine.account_key, document(callbox(numbers[7], "TD")))
+        if forgets:
+            later = engine.gate.http._clock() + timedelta(days=1)
+            await engine.journal.forget_told(engine.account_key, before=later)
+    async with house.engine(house.settings(enabled=enabled)) as engine:
         await house.sent(engine, numbers)
         assert (await engine.journal.polls(engine.account_key)).unread == 0
     assert set(house.sim.truth()["mobiles"]) == {*numbers} - {numbers[7]}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize(("scope", "barred"), [("all", [7]), ("account", [])])
+async def test_an_opt_out_in_an_unread_answer_of_another_account_bites_where_it_counts_for_all(
+    house: House, enabled: bool, scope: str, barred: list[int]
+) -> None:
+    numbers = people(50)
+    north = f'[accounts.north]\nurl = "{house.sim.url}"\nuserid = "34"\naccount = "north"\nprofile = "gbk"\n'
+    settings = house.settings(enabled=enabled, more=f'opt_out_scope = "{scope}"\n{north}')
+    account_key = settings.for_account("north").account_key
+    async with house.engine(settings) as engine:
+        await keep_unread(engine, account_key, document(callbox(numbers[7], "TD")))
+    async with house.engine(settings) as engine:
+        await house.sent(engine, numbers)
+        assert len(await engine.journal.opt_outs(engine.account_key)) == len(barred)
+        assert (await engine.journal.polls(account_key)).unread == 1 - len(barred)
+    left = {*numbers} - {numbers[at] for at in barred}
+    assert set(house.sim.truth()["mobiles"]) == left  # type: ignore[call-overload]
+
+
+async def test_another_account_whose_answers_cannot_be_read_holds_nobody_up(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    north = f'[accounts.north]\nurl = "{house.sim.url}"\nuserid = "34"\naccount = "north"\nprofile = "gone.toml"\n'
+    settings = house.settings(more=f'opt_out_scope = "all"\n{north}')
+    async with house.engine(settings) as engine:
+        await keep_unread(engine, settings.for_account("north").account_key, document(callbox(people(1)[0], "TD")))
+        await house.sent(engine, people(5))
+    assert len(house.sim.truth()["mobiles"]) == 5  # type: ignore[arg-type]
+    assert "kept answers to polls are not read; sending goes on" in caplog.text
 
 
 async def test_a_reply_that_is_told_again_bars_nobody_whose_opt_out_was_taken_back(house: House) -> None:
@@ -395,10 +458,7 @@ async def test_a_reply_that_is_told_again_bars_nobody_whose_opt_out_was_taken_ba
     async with house.engine() as engine:
         body = document(callbox(numbers[7], "TD") + callbox(numbers[8], "TD"))
         for told in range(2):
-            now = engine.gate.http._clock()
-            poll_id = await engine.journal.begin_poll(engine.account_key, PollKind.REPLY, asked_at=now, most=None)
-            answer = PollAnswer(at=now, http_status=200, charset="utf-8", complete=True, body=body)
-            await engine.journal.keep_answer(poll_id, answer)
+            await keep_unread(engine, engine.account_key, body)
             if not told:
                 await engine.track(stops(), once=True)
                 assert await beside.opt_in(house.settings(), "default", [numbers[7]]) == 1
