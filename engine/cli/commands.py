@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.cli import out, pages
 from engine.cli.asking import YES, read_line
 from engine.cli.beginning import read_settings, same_journal
-from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, StoppedAtOnce, code_of_error, code_of_summary
 from engine.cli.progress import showing
 from engine.cli.screening import (
     AGAIN_HINT,
@@ -28,7 +28,7 @@ from engine.cli.words import Common, Order
 from engine.clock import wall_time
 from engine.dispatch.schedule import date_words
 from engine.dispatch.waiting import unless_set
-from engine.errors import EngineError, NotTold, PlanError
+from engine.errors import EngineError, JournalError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
 from engine.journal.port import CampaignCounts
@@ -175,7 +175,7 @@ def send(
 
     async def main() -> int:
         opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
-        async with opening as engine, _stopping(common, live) as (stop, caught):
+        async with opening as engine, _stopping(common, live, engine) as (stop, caught):
             made: Plan | None = None
             if order.dry_run:
                 tried = await unless_set(stop.gently, _rehearsed(engine, wanted, common, reading, live))
@@ -221,7 +221,7 @@ def run(campaign: str, order: Order, common: Common) -> int:
 
     async def main() -> int:
         opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
-        async with opening as engine, _stopping(common, live) as (stop, caught):
+        async with opening as engine, _stopping(common, live, engine) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
                 raise PlanError(
@@ -490,26 +490,48 @@ def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught
 
 
 @asynccontextmanager
-async def _stopping(common: Common, live: Live) -> AsyncIterator[tuple[Stop, list[int]]]:
-    """The first SIGINT or SIGTERM asks to stop gently, the second at once. The list holds those that came."""
+async def _stopping(common: Common, live: Live, engine: Engine | None = None) -> AsyncIterator[tuple[Stop, list[int]]]:
+    """The first SIGINT or SIGTERM asks to stop gently, the second at once. The list holds those that came.
+
+    Raises StoppedAtOnce where the second left the journal no time.
+    """
     stop = Stop(gently=asyncio.Event(), now=asyncio.Event())
     caught: list[int] = []
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
         caught.append(number)
+        if stop.now.is_set():
+            return
         if stop.gently.is_set():
             stop.now.set()
+            if engine is not None:
+                engine.journal.hurry()
         else:
             waits = _("waiting for the answers under way; once more to stop at once.") if live.recipients else "…"
             out.tell(common, _("\nStopping: {waits}\n").format(waits=waits))
             stop.gently.set()
+            if engine is not None:
+                engine.journal.when_silent(on_silence)
+
+    def on_silence(pid: int) -> None:
+        if not stop.now.is_set():
+            out.tell(
+                common,
+                _(
+                    "Waiting: process {pid}, which writes the journal, does not answer; once more to stop without it.\n"
+                ).format(pid=pid),
+            )
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for each in numbers:
         loop.add_signal_handler(each, on_signal, each)
     try:
         yield stop, caught
+    except JournalError as error:
+        if not stop.now.is_set():
+            raise
+        raise StoppedAtOnce(str(error), signal=caught[0]) from error
     finally:
         for each in numbers:
             loop.remove_signal_handler(each)

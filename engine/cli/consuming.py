@@ -47,7 +47,7 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
     async def main() -> int:
         async with (
             Engine.open(settings, common.account, apart=True) as engine,
-            _stopping(common, live) as (stop, caught),
+            _stopping(common, live, engine) as (stop, caught),
         ):
             out.tell(
                 common,

@@ -22,9 +22,19 @@ from engine.model import CampaignState, PauseReason
 OK, INTERNAL, USAGE, SOME_REFUSED, DOUBTS_OPEN, REFUSED_BEFORE, AGAIN = 0, 1, 2, 3, 4, 5, 75
 
 
+class StoppedAtOnce(JournalError):
+    """A second signal ended the command before the journal had taken all of it: as a kill would, which loses nothing."""
+
+    def __init__(self, problem: str, *, signal: int) -> None:
+        self.signal = signal
+        super().__init__(problem)
+
+
 def code_of_error(error: EngineError) -> int:
     """What an error that ended the command exits with."""
     match error:
+        case StoppedAtOnce():
+            return 128 + error.signal
         case SettingsError() | IntakeError() | PlanError() | SchemaMismatch():
             return USAGE
         case SendRefused() | BalanceTooLow() | Refused():

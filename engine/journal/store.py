@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -295,6 +295,14 @@ class SqlJournal(
             stack.push_async_callback(self._writer.close)
             stack.push_async_callback(super().close)
             await self._commits.close()
+
+    def when_silent(self, act: Callable[[int], None]) -> None:
+        """See `writer.Writer`: what a run that ends may wait for."""
+        self._writer.when_silent(act)
+
+    def hurry(self) -> None:
+        """Wait for nobody who stands still any more. What cannot be written then is a JournalError, as after a kill."""
+        self._writer.hurry()
 
     async def begin_campaign(self, draft: Draft) -> int:
         """Store a campaign nobody sees yet, and return its id. Raises PlanError when the name is taken."""

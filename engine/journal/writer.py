@@ -34,6 +34,11 @@ Result = TypeVar("Result")
 Work = Callable[[Engine, Item], Result]
 """Something to be done with the engine that writes. A function of a module: it may have to be named to another process."""
 
+SILENT_S = 5.0
+"""A commit takes milliseconds, on a slow disk a second; who owes an answer for so long stands still."""
+
+_LOOK_S = 0.25
+
 _OF_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # they come to every process of it; the sender decides
 
 
@@ -46,6 +51,14 @@ class Writer(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection. A later call is refused."""
+        ...
+
+    def when_silent(self, act: Callable[[int], None]) -> None:
+        """Call `act`, once, with the id of its process, as soon as that owes an answer for `SILENT_S`. Where there is none: never."""
+        ...
+
+    def hurry(self) -> None:
+        """From now on a process that is silent is killed; its calls end as after any other kill."""
         ...
 
 
@@ -65,6 +78,12 @@ class ThreadedWriter:
         self._thread.shutdown()
         self._engine.dispose()
 
+    def when_silent(self, act: Callable[[int], None]) -> None:
+        """See `Writer`."""
+
+    def hurry(self) -> None:
+        """See `Writer`. A thread cannot be killed."""
+
 
 class ForkedWriter:
     """In a process of its own, which also ends when this one does."""
@@ -74,6 +93,8 @@ class ForkedWriter:
         self._waited = False
         self._reader, self._writer = reader, writer
         self._one = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._asked_s = 0.0  # when it was given what it is at
         self._ended = False
 
     @classmethod
@@ -101,6 +122,7 @@ class ForkedWriter:
             if self._ended:
                 raise _gone()
             self._ended = True  # until the answer is here: after a cancellation nobody reads it
+            self._asked_s = self._loop.time()
             try:
                 self._writer.writelines(said)
                 await self._writer.drain()
@@ -115,6 +137,7 @@ class ForkedWriter:
     async def close(self) -> None:
         """See `Writer`. Returns when the other process has ended."""
         async with self._one:
+            self._asked_s = self._loop.time()
             with suppress(OSError):
                 if not self._ended:
                     self._writer.writelines(frames.packed(None, checked=False))
@@ -124,7 +147,20 @@ class ForkedWriter:
             self._writer.close()
             if not self._waited:
                 self._waited = True
-                await asyncio.get_running_loop().run_in_executor(None, os.waitpid, self.pid, 0)
+                await self._loop.run_in_executor(None, os.waitpid, self.pid, 0)
+
+    def when_silent(self, act: Callable[[int], None]) -> None:
+        """See `Writer`."""
+        if self._waited:  # the number may be another's by now
+            return
+        if self._one.locked() and self._loop.time() - self._asked_s >= SILENT_S:
+            act(self.pid)
+        else:
+            self._loop.call_later(_LOOK_S, self.when_silent, act)
+
+    def hurry(self) -> None:
+        """See `Writer`. What it was given last is on the disk or not, as its journal says after the next start."""
+        self.when_silent(lambda pid: os.kill(pid, signal.SIGKILL))
 
 
 def may_fork() -> bool:

@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -61,6 +62,68 @@ async def test_a_second_signal_ends_at_once_and_what_was_under_way_is_in_doubt(d
     rest = await desk.run("run", "spring", "--json")
     # The two that were in doubt had been taken, and were left alone; their reports may have come meanwhile.
     assert (rest.code, rest.json["reasons"]) in [(4, ["in_doubt"]), (0, [])]
+    desk.check_once(numbers)
+
+
+async def writer_of(process: nursery.Started) -> int:
+    """The process that writes the journal."""
+
+    def found() -> int:
+        for child in children(process.pid):
+            with suppress(OSError):
+                held = [os.readlink(f"/proc/{child}/fd/{each}") for each in os.listdir(f"/proc/{child}/fd")]
+                if any(name.endswith("xinshi.db-wal") for name in held):
+                    return child
+        return 0
+
+    return int(await until(found))
+
+
+async def test_a_second_signal_waits_for_no_writer_that_stands_still(desk: Desk) -> None:
+    numbers = desk.list(6)
+    desk.sim.set_faults({"hang_accept": 1})
+    process = await desk.start(*desk.order("--campaign", "spring", "--batch-size", "2", "--json"))
+    await during(process, desk.sim.wait_for_requests(1))
+    writer = await writer_of(process)
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        await stderr_says(process, "once more to stop at once")
+        process.send_signal(signal.SIGINT)
+        stopped = await ended(process)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(writer, signal.SIGKILL)
+
+    assert (stopped.code, stopped.output) == (130, "")
+    assert "what it was given last is in doubt" in stopped.errors
+    await until(lambda: command_line(writer) == "")
+    shown = (await desk.run("status", "spring", "--json")).json
+    assert (shown["state"], shown["reasons"]) == ("paused", ["stopped"])
+    desk.sim.set_faults({})
+    rest = await desk.run("run", "spring", "--json")
+    assert (rest.code, rest.json["reasons"]) in [(4, ["in_doubt"]), (0, [])]
+    assert rest.json["recipients"]["planned"] == 0
+    desk.check_once(numbers)
+
+
+async def test_who_waits_for_a_writer_that_stands_still_is_told_and_loses_nothing(desk: Desk) -> None:
+    numbers = desk.list(6)
+    desk.sim.change({"latency_s": 1.0})
+    process = await desk.start(*desk.order("--campaign", "spring", "--batch-size", "2", "--json"))
+    await during(process, desk.sim.wait_for_requests(1))
+    writer = await writer_of(process)
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        await stderr_says(process, f"process {writer}, which writes the journal, does not answer")
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    stopped = await ended(process)
+
+    assert (stopped.code, stopped.json["reasons"], stopped.json["recipients"]["in_doubt"]) == (130, ["stopped"], 0)
+    desk.sim.change({"latency_s": 0.0})
+    assert (await desk.run("run", "spring")).code == 0
     desk.check_once(numbers)
 
 
