@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +49,35 @@ async def test_nothing_is_overwritten_and_nothing_half_is_left(desk: Desk) -> No
     assert (end.code, (desk.folder / "copy.db").read_text()) == (2, "mine")
     assert (await desk.run("backup", "nowhere/copy.db")).code == 2
     assert not [path for path in desk.folder.iterdir() if path.name.startswith(".")]
+
+
+async def test_a_killed_backup_leaves_no_copy_and_the_next_one_removes_what_it_had(desk: Desk) -> None:
+    desk.write("list.csv", customers(mobiles(5)))
+    await sent(desk)
+    before = set(desk.folder.iterdir())
+    killed = await desk.run("backup", "copy.db", environ={"_XINSHI_CRASH": "kill:part of a backup copied:1"})
+    assert killed.code == -9
+    left = set(desk.folder.iterdir()) - before
+    assert [path.name for path in left if not path.name.startswith(".copy.db.backup-")] == []
+    assert sum(path.stat().st_size for path in left) > 0
+    assert {path.stat().st_mode & 0o777 for path in left} == {0o600}
+    assert (await desk.run("backup", "other.db")).code == 0
+    assert left < set(desk.folder.iterdir())  # they are not of that name
+    assert (await desk.run("backup", "copy.db")).code == 0
+    assert set(desk.folder.iterdir()) - before == {desk.folder / "copy.db", desk.folder / "other.db"}
+
+
+async def test_a_backup_leaves_another_one_alone_that_is_still_at_work(desk: Desk) -> None:
+    desk.write("list.csv", customers(mobiles(5)))
+    await sent(desk)
+    stopped = await desk.start("backup", "copy.db", environ={"_XINSHI_CRASH": "stop:part of a backup copied:1"})
+    state = Path(f"/proc/{stopped.pid}/stat")
+    await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
+    assert (await desk.run("backup", "copy.db")).code == 0
+    os.kill(stopped.pid, signal.SIGCONT)
+    second = await ended(stopped)
+    assert (second.code, "is there already" in second.errors) == (2, True)
+    assert sorted(path.name for path in desk.folder.glob("*copy*")) == ["copy.db"]
 
 
 def test_a_damaged_journal_gives_no_backup(tmp_path: Path) -> None:
