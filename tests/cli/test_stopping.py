@@ -12,15 +12,16 @@ from contextlib import suppress
 import pytest
 
 from tests import nursery
-from tests.cli.desk import TEXT, Desk, children, command_line, during, ended, until
+from tests.cli.desk import SOON_S, TEXT, Desk, children, command_line, during, ended, until
 
-DEAF = pytest.mark.parametrize("settings", [{"latency_s": 30.0}], indirect=True)
+PATIENT = "[timeouts]\nanswer_s = 600\ngrace_s = 600\n"  # whoever waits for that is not mistaken for slow
+DEAF = pytest.mark.parametrize("settings", [{"latency_s": 600.0}], indirect=True)
 
 
 async def stderr_says(process: nursery.Started, words: str) -> None:
     """Return when the process has written these words; what it writes later is still to be read."""
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON_S):
         await process.stderr.readuntil(words.encode())
 
 
@@ -45,15 +46,17 @@ async def test_a_signal_lets_the_answers_under_way_come_in(desk: Desk, number: s
     desk.check_once(numbers)
 
 
+@pytest.mark.parametrize("settings", [{"hang_s": 600.0}], indirect=True)
 async def test_a_second_signal_ends_at_once_and_what_was_under_way_is_in_doubt(desk: Desk) -> None:
     numbers = desk.list(6)
+    desk.configure(PATIENT)
     desk.sim.set_faults({"hang_accept": 1})
     process = await desk.start(*desk.order("--campaign", "spring", "--batch-size", "2", "--json"))
     await during(process, desk.sim.wait_for_accepted(2))
     process.send_signal(signal.SIGINT)
     await stderr_says(process, "once more to stop at once")
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(15):  # well below the 20 s of grace and the 35 s of the answer
+    async with asyncio.timeout(SOON_S):
         stopped = await ended(process)
 
     assert stopped.code == 130
@@ -150,10 +153,11 @@ async def test_killed_while_sending_the_rest_goes_out_and_nobody_twice(desk: Des
 @DEAF
 async def test_a_signal_ends_the_wait_for_a_gateway_that_says_nothing(desk: Desk) -> None:
     desk.list(5)
+    desk.configure(PATIENT)
     process = await desk.start(*desk.order("--json"))
     await until(lambda: desk.truth["calls"].get("overage"))
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         end = await ended(process)
 
     assert (end.code, end.output) == (143, "")
@@ -165,11 +169,12 @@ async def test_a_signal_ends_the_wait_at_the_beginning_of_a_run_too(desk: Desk) 
     numbers = desk.list(20)
     await desk.run(*desk.order("--campaign", "spring", "--batch-size", "10", "--limit", "10"))
     asked = desk.truth["calls"]["overage"]
-    desk.sim.change({"latency_s": 30.0})
+    desk.configure(PATIENT)
+    desk.sim.change({"latency_s": 600.0})
     process = await desk.start("run", "spring", "--json")
     await until(lambda: desk.truth["calls"]["overage"] > asked)
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         end = await ended(process)
 
     assert (end.code, end.json["reasons"]) == (130, ["stopped"])
@@ -181,10 +186,11 @@ async def test_a_signal_ends_the_wait_at_the_beginning_of_a_run_too(desk: Desk) 
 @DEAF
 async def test_a_plan_can_be_broken_off(desk: Desk) -> None:
     desk.list(5)
+    desk.configure(PATIENT)
     process = await desk.start("plan", "list.csv", "--text", TEXT)
     await until(lambda: desk.truth["calls"].get("overage"))
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         end = await ended(process)
 
     assert (end.code, end.output) == (130, "")

@@ -324,7 +324,6 @@ PLACES = [
 ]  # fmt: skip
 
 
-@pytest.mark.timeout(120)
 async def test_a_killed_addition_leaves_nothing_or_all_of_it(desk: Desk) -> None:
     numbers = dirty(desk)
     first = await desk.run(*FIRST)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.desk import Desk, during, ended, until
+from tests.cli.desk import SOON_S, Desk, during, ended, until
 from tests.cli.test_stopping import stderr_says
 
 IMPATIENT = "[wait]\npoll_s = 0.1\npoll_max_s = 0.5\n"
@@ -61,7 +61,7 @@ async def test_a_signal_ends_the_wait(desk: Desk, number: signal.Signals, code: 
     process = await desk.start(*desk.order("--wait", *WORDS))
     await during(process, stderr_says(process, "the points do not reach"))
     process.send_signal(number)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         end = await ended(process)
     assert (end.code, end.json["state"], end.json["reasons"]) == (code, "paused", ["balance"])
 

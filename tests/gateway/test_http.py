@@ -32,6 +32,7 @@ from tests.gateway.samples import (
     statusbox,
 )
 from tests.gateway.sockets import Conversation, Script, Server, answering, http, serving
+from tests.ports import free_port
 
 STANDARD = load_profile("standard")
 OK = http(send_answer(counts="2"))
@@ -68,12 +69,6 @@ async def send(client: HttpGateway) -> Outcome:
 async def outcome_of(script: Script, **options: float) -> tuple[Outcome, Server]:
     async with serving(script) as server, gateway(server.url, **options) as client:  # type: ignore[arg-type]
         return await send(client), server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- not sent -------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from engine.simulator import Simulator, SimulatorSettings
 from tests.laws.house import House, ended
 
@@ -36,7 +34,6 @@ def chosen(passed: Counter[str]) -> list[tuple[str, int]]:
     return (firsts + sorted(others))[:MOST]
 
 
-@pytest.mark.timeout(240)
 async def test_a_crash_at_any_step_reaches_nobody_twice_and_loses_nobody(tmp_path: Path) -> None:
     log = tmp_path / "places"
     async with a_house(tmp_path / "first") as house:

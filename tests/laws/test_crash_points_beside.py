@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from engine.simulator import Simulator, SimulatorSettings
 from tests.laws.house import TEXT, Ended, House, ended
 from tests.numbers import mobiles
@@ -63,7 +61,6 @@ def rows(house: House, query: str) -> list[tuple[Any, ...]]:
         return journal.execute(query).fetchall()
 
 
-@pytest.mark.timeout(120)
 async def test_track_killed_anywhere_loses_no_more_than_it_tells(tmp_path: Path) -> None:
     async with a_house(tmp_path / "first") as house:
         await sent(house)
@@ -95,7 +92,6 @@ async def test_track_killed_anywhere_loses_no_more_than_it_tells(tmp_path: Path)
             assert end.code == 0, end.output
 
 
-@pytest.mark.timeout(120)
 async def test_settle_killed_anywhere_ends_every_doubt_once(tmp_path: Path) -> None:
     async with a_house(tmp_path / "first") as house:
         await in_doubt(house)
@@ -126,7 +122,6 @@ async def in_doubt(house: House) -> None:
     assert rows(house, "SELECT count(*) FROM batch WHERE state = 'submitting'") != [(0,)]
 
 
-@pytest.mark.timeout(120)
 async def test_an_addition_killed_anywhere_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     more = mobiles(30, seed=32)
     words = ("send", "more.csv", "--add-to", "spring", "--yes", "--keep-points", "7")
@@ -155,7 +150,6 @@ async def test_an_addition_killed_anywhere_is_there_whole_or_not_at_all(tmp_path
         await check_audit(house)
 
 
-@pytest.mark.timeout(120)
 async def test_an_opt_out_killed_anywhere_is_whole_when_it_is_said_again(tmp_path: Path) -> None:
     async with a_house(tmp_path / "house") as house:
         house.settle_in(ROWS, seed=31, settings=_SMALL)

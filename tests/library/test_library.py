@@ -238,7 +238,7 @@ async def _follow(campaign: engine.Campaign, told: list[engine.Event]) -> None:
 
 
 async def _told(told: list[engine.Event], kind: type[engine.Event]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while not any(isinstance(event, kind) for event in told):
             await asyncio.sleep(0.005)
 

@@ -166,8 +166,8 @@ async def test_the_end_does_not_wait_for_ever(log: io.StringIO) -> None:
         writer.close()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    channels = Channels(on=ALL, webhook=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=30)
-    async with asyncio.timeout(5):
+    channels = Channels(on=ALL, webhook=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=600)
+    async with asyncio.timeout(100):
         async with Outbox.open(channels, flush_s=0.1) as outbox:
             outbox.put(notice())
             await held.wait()
@@ -199,13 +199,10 @@ async def test_a_program_that_fails_says_how() -> None:
 
 async def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     ids = tmp_path / "ids"
-    script = (
-        "import subprocess, sys, os, time; child = subprocess.Popen(['sleep', '600']);"
-        "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid}'); time.sleep(600)"
-    )
+    script = 'sleep 600 & echo "$$ $!" > "$1"; wait'  # no Python: on a busy machine that may not begin in two seconds
     with pytest.raises(NotTold, match=r"did not end within 2 s"):
-        await start((sys.executable, "-c", script, str(ids)), b"", timeout_s=2)
-    async with asyncio.timeout(5):
+        await start(("/bin/sh", "-c", script, "sh", str(ids)), b"", timeout_s=2)
+    async with asyncio.timeout(100):
         for pid in map(int, ids.read_text().split()):
             while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
                 await asyncio.sleep(0.01)

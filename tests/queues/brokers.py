@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-START_S = 30.0
+from tests.ports import free_port
+
+START_S = 120.0
 _READY_EVERY_S = 0.02
 
 
@@ -56,14 +58,6 @@ class Broker(Protocol):
     def close(self) -> None:
         """End it for good."""
         ...
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -45,7 +45,6 @@ async def test_a_queue_is_consumed_and_everybody_s_outcome_told(
     assert (audit.code, audit.status["laws"]) == (0, [each | {"holds": True} for each in audit.status["laws"]])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [random.randrange(10**6)])  # another one every time; the failing test's name tells it
 async def test_consumer_killed_and_broker_restarted_nobody_is_lost_or_twice(
     tmp_path: Path, broker: Broker, seed: int
@@ -111,7 +110,7 @@ async def test_a_pause_and_a_resume_reach_a_consumer(
     await sim.wait_for_accepted(2)
     assert sim.told(second) == []
     assert (await ended(await house.start("resume", "spring"))).code == 0
-    await asyncio.wait_for(sim.wait_for_accepted(3), 10)
+    await asyncio.wait_for(sim.wait_for_accepted(3), 100)
     consumer.terminate()
     assert (await ended(consumer)).code == 143
     assert (house.told().twice, house.told().lost) == (0, 0)

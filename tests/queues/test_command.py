@@ -15,7 +15,8 @@ from tests.cli.desk import during, until
 from tests.cli.test_hours import clock_at
 from tests.laws.house import ended
 from tests.numbers import mobile, mobiles
-from tests.queues.brokers import Broker, free_port
+from tests.ports import free_port
+from tests.queues.brokers import Broker
 from tests.queues.house import House
 
 

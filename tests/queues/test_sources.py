@@ -32,7 +32,7 @@ async def opened(broker: Broker, queue: str, *, consumer: str = "me", ahead: int
         await source.close()
 
 
-async def fetched(source: Source, count: int, *, within_s: float = 15.0) -> list[Delivery]:
+async def fetched(source: Source, count: int, *, within_s: float = 100.0) -> list[Delivery]:
     """So many messages, in however many parts they come."""
     found: list[Delivery] = []
     async with asyncio.timeout(within_s):
@@ -47,7 +47,7 @@ def bodies(deliveries: Sequence[Delivery]) -> list[bytes]:
 
 async def back(source: Source) -> None:
     """Connect again to a broker that was away."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while True:
             try:
                 return await source.open()

@@ -37,7 +37,7 @@ async def test_the_process_says_where_it_is_and_ends_cleanly(number: signal.Sign
     ],
 )
 async def test_impossible_settings_are_exit_2(arguments: list[str], problem: bytes) -> None:
-    async with started(*arguments) as process, asyncio.timeout(20):
+    async with started(*arguments) as process, asyncio.timeout(100):
         out, errors = await process.communicate()
 
     assert (process.returncode, out) == (2, b"")

@@ -28,7 +28,7 @@ def records(got: Got) -> list[Record]:
 async def all_polls(client: Client, **more: object) -> list[list[Record]]:
     """Poll until nothing is left that could ever come. Without the empty polls."""
     polls = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         while client.sim.truth(detail=False)["reports"]["unread"]:
             polls.append(records(await client.reports(**more)))
     return [poll for poll in polls if poll]

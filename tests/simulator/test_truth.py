@@ -122,7 +122,7 @@ async def test_a_sender_killed_after_its_last_byte_has_sent(sim: Simulator) -> N
     with socket.create_connection(("127.0.0.1", sim.port)) as killed:
         killed.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(100):
         await sim.wait_for_accepted(1)
 
     assert sim.truth()["mobiles"] == {mobile(): 1}
