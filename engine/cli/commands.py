@@ -24,6 +24,7 @@ from engine.cli.screening import (
     repeats,
     with_kind,
 )
+from engine.cli.texts import STANDARD_INPUT, text_of
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
 from engine.dispatch.schedule import date_words
@@ -48,10 +49,8 @@ from engine.runs.looking import status as look
 from engine.runs.telling import tell_trial
 from engine.runtime import Engine
 from engine.settings import Settings
-from engine.terms import system_words
 from engine.trial import plan_trial, refuse_failed
 
-_STANDARD_INPUT = Path("-")
 _OVER = {BatchState.ACCEPTED, BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT}
 
 
@@ -163,7 +162,7 @@ def send(
     """Plan, confirm, run; or go on with the campaign this order already is."""
     if order.dry_run and order.test:
         raise PlanError(_("--dry-run sends nothing, and --test sends something; leave one of them away"))
-    nobody_there = not sys.stdin.isatty() or _STANDARD_INPUT in files
+    nobody_there = not sys.stdin.isatty() or STANDARD_INPUT in files
     if not yes and signed is None and not order.dry_run and nobody_there:
         raise PlanError(_("there is nobody to ask here; add --yes, or --plan HASH with the hash `xinshi plan` prints"))
     settings = with_kind(
@@ -257,7 +256,7 @@ def explain_refusals(campaign: str, common: Common) -> int:
 def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> SendOrder:
     return SendOrder(
         files=tuple(files),
-        text=_text(order),
+        text=text_of(order, files),
         text_column=order.text_column,
         defaults=_defaults(order.default),
         add_to=order.add_to,
@@ -274,54 +273,6 @@ def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> Se
         ignore_reserve=order.ignore_reserve,
         signed_off=signed,
     )
-
-
-def _text(order: Order) -> str | None:
-    given = {"--text": order.text, "--text-file": order.text_file, "--text-column": order.text_column}
-    named = [flag for flag, value in given.items() if value is not None]
-    if order.add_to is not None:
-        settled: dict[str, object] = {
-            "--campaign": order.campaign,
-            "--signature": order.signature,
-            "--opt-out": order.opt_out,
-            "--default": order.default,
-            "--again": order.again,
-        }
-        if idle := [*named, *(flag for flag, value in settled.items() if value)]:
-            raise PlanError(
-                _("{names}: the campaign {add_to!r} has its text and name already; leave it away").format(
-                    names=", ".join(idle), add_to=order.add_to
-                )
-            )
-        return None
-    if len(named) != 1:
-        raise PlanError(
-            _(
-                "give the message once: with --text, with --text-file FILE (- reads standard input), or with "
-                "--text-column COLUMN where every row has its own"
-            )
-        )
-    if order.text_column is not None:
-        return None
-    if order.text is not None:
-        return order.text
-    assert order.text_file is not None
-    if str(order.text_file) == "-":
-        return sys.stdin.read()
-    try:
-        return order.text_file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise PlanError(
-            _("--text-file {text_file}: cannot be read: {strerror}").format(
-                text_file=order.text_file, strerror=system_words(error)
-            )
-        ) from error
-    except UnicodeDecodeError as error:
-        raise PlanError(
-            _("--text-file {text_file}: not UTF-8 at byte {start}; save it as UTF-8").format(
-                text_file=order.text_file, start=error.start
-            )
-        ) from error
 
 
 def _defaults(given: Sequence[str]) -> dict[str, str]:

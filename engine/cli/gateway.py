@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings
 from engine.cli.exits import OK, SOME_REFUSED, code_of_error
+from engine.cli.texts import STANDARD_INPUT, read_text
 from engine.cli.words import Common
 from engine.errors import EngineError
 from engine.gate import Gate
@@ -57,7 +57,7 @@ async def _balances(settings: Settings, common: Common) -> int:
 def keywords(text: str, common: Common) -> int:
     """What the gateway says about a text. Exit code 3 when it found forbidden words."""
     settings = read_settings(common)
-    asked = sys.stdin.read() if text == "-" else text
+    asked = read_text(STANDARD_INPUT) if text == "-" else text
 
     async def main() -> int:
         async with Gate.open(settings, common.account) as gate:

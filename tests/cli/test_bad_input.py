@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.cli.desk import TEXT, Desk, Ended, for_each
 from tests.numbers import mobile, mobiles
@@ -11,9 +12,9 @@ from tests.numbers import mobile, mobiles
 Write = Callable[[Path], object]
 
 
-async def refused(desk: Desk, *words: str, code: int = 2) -> Ended:
+async def refused(desk: Desk, *words: str, code: int = 2, **how: Any) -> Ended:
     """A send that must come to nothing."""
-    end = await desk.run(*words)
+    end = await desk.run(*words, **how)
     assert (end.code, end.output) == (code, ""), end
     assert (desk.rows("SELECT * FROM campaign"), desk.truth["requests"]) == ([], 0)
     return end
@@ -108,6 +109,33 @@ async def test_a_text_that_cannot_be_sent(desk: Desk) -> None:
         assert missing(end, *said) == [], end.errors
 
     await for_each(desk, TEXTS, check)
+
+
+async def test_what_is_on_standard_input_is_the_list_or_the_text_and_not_a_piece_of_each(desk: Desk) -> None:
+    desk.list(5)
+    words = ("--text-file", "-", "--yes")
+
+    async def check(desk: Desk, lists: tuple[str, ...]) -> None:
+        with desk.write("both", TEXT).open("rb") as both:
+            end = await refused(desk, "send", *lists, *words, stdin=both.fileno())
+        assert missing(end, "standard input", "named twice") == [], end.errors
+
+    await for_each(desk, [("-",), ("list.csv", "--exclude", "-"), ("list.csv", "--only", "-")], check)
+
+
+async def test_a_text_on_standard_input_is_utf_8_with_or_without_its_mark(desk: Desk) -> None:
+    numbers = desk.list(5)
+    words = ("--text-file", "-", "--yes")
+
+    with desk.write("gbk", TEXT.encode("gbk")).open("rb") as text:
+        refusal = await refused(desk, "send", "list.csv", *words, stdin=text.fileno())
+    with desk.write("text", TEXT.encode("utf-8-sig")).open("rb") as text:
+        end = await desk.run("send", "list.csv", *words, stdin=text.fileno())
+
+    assert missing(refusal, "standard input", "not UTF-8") == [], refusal.errors
+    assert end.code == 0, end.errors
+    assert desk.rows("SELECT content FROM message") == [(TEXT,)]
+    desk.check_once(numbers)
 
 
 async def test_a_character_that_the_gateway_s_charset_lacks(desk: Desk) -> None:
