@@ -217,6 +217,8 @@ def pace(
 ) -> int:
     """Show how fast a campaign is being sent and what holds it back, or change the pace until its process ends.
 
+    To keep a pace, set it under [pace] in the settings, or give it to `send` or `run`: there it stays with the campaign.
+
     Parameters
     ----------
     campaign

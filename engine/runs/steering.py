@@ -267,7 +267,19 @@ class Steering:
         ]
         parts += [_("held back by {by}").format(by=by)] if by else []
         parts += [more] if (more := self.standing()) else []
+        parts += [self._lasts(record, words)] if words else []
         return Word(done=True, words="; ".join(parts))
+
+    def _lasts(self, record: CampaignRecord, words: Sequence[str]) -> str:
+        """How long a new pace holds, and how to keep it."""
+        given = [(key, f"{float(value):g}") for key, __, value in (word.partition("=") for word in words)]
+        lasts = _(
+            "this pace ends with the process that sends; to keep it for the account, set {keys} under [pace] in the settings"
+        ).format(keys=_(" and ").join(key for key, __ in given))
+        if self._growing is not None:
+            return lasts
+        flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in given)
+        return lasts + _(", for this campaign: xinshi run {name} {flags}").format(name=record.name, flags=flags)
 
     async def _change_pace(self, lane: Lane, record: CampaignRecord, words: Sequence[str]) -> None:
         limits = changed(lane.limits, words)

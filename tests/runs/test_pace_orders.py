@@ -39,6 +39,9 @@ async def test_a_higher_pace_ends_a_campaign_sooner_and_no_window_exceeds_it(hou
     assert "your pace" in told.output
     raised = await pace(house, "--requests-per-second", "60", "--in-flight", "16")
     assert (raised.code, "60 requests a second, 16 in flight" in raised.output) == (0, True)
+    assert "set requests_per_second and in_flight under [pace] in the settings" in raised.output
+    assert "xinshi run spring --requests-per-second 60 --in-flight 16" in raised.output
+    assert "ends with the process" not in told.output + (await pace(house)).output  # nothing was changed there
     before = len(arrivals(house))
     end = await ended(process)
     assert (end.code, end.status["recipients"]["accepted"]) == (0, ROWS)
