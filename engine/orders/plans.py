@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from engine.clock import wall_time
+from engine.dispatch.finish import finish
 from engine.dispatch.pacing import numbers_that_fit
 from engine.errors import (
     GatewayError,
@@ -153,7 +154,10 @@ class _Unseen:
 
     async def begin(self) -> None:
         if self.journal is not None:
-            self.campaign_id = await self.journal.begin_campaign(self.draft)
+            await finish(self._begin(self.journal))  # cancelled, it is there all the same, and is discarded
+
+    async def _begin(self, journal: SqlJournal) -> None:
+        self.campaign_id = await journal.begin_campaign(self.draft)
 
     async def add(self, part: Part) -> None:
         if self.journal is not None and self.campaign_id is not None:
