@@ -185,13 +185,21 @@ class Engine:
     async def close(self) -> None:
         """Stop what is being sent, gently, and wait for it. `open` does it at the end of its block.
 
-        Raises what a run raised that nobody waited for.
+        Cancelled, it stops all of them at once, and waits for their ends all the same. Raises what a run raised that nobody waited for.
         """
-        for campaign in self._campaigns.values():
+        campaigns, cancelled = list(self._campaigns.values()), None
+        for campaign in campaigns:
             campaign.stop()
-        for campaign in self._campaigns.values():
-            await campaign.stopped()
-        for campaign in self._campaigns.values():
+        for campaign in campaigns:
+            try:
+                await campaign.stopped()
+            except asyncio.CancelledError as error:  # raised on, when nothing uses the journal any more
+                cancelled = error
+                for each in campaigns:
+                    each.stop(now=True)
+        if cancelled is not None:
+            raise cancelled
+        for campaign in campaigns:
             campaign.raise_unseen()
 
     def _known(self, record: CampaignRecord, *, allow_partial: bool = False, told: Planned | None = None) -> Campaign:

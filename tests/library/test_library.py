@@ -275,6 +275,22 @@ async def test_a_cancelled_run_lets_the_answers_come_in(sim: Simulator, tmp_path
     assert summary.recipients["accepted"] == sim.truth()["accepted_numbers"]
 
 
+async def test_an_engine_that_is_cancelled_while_it_closes_waits_for_every_run(sim: Simulator, tmp_path: Path) -> None:
+    sim.change({"latency_s": 0.2})
+    async with opened(sim, tmp_path, **{"pace.in_flight": 1}) as xinshi:
+        campaigns = [await xinshi.plan(people(60, seed=seed), text="【测试】春季") for seed in (1, 2)]
+        runs = [asyncio.create_task(campaign.run()) for campaign in campaigns]  # the second one waits for its turn
+        await sim.wait_for_requests(1)
+        closing = asyncio.create_task(xinshi.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert [campaign._running.done() for campaign in campaigns if campaign._running] == [True, True]
+        summaries = await asyncio.gather(*runs)
+    assert [summary.state for summary in summaries] == [CampaignState.PAUSED, CampaignState.PAUSED]
+
+
 async def test_settings_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="password"):
         async with engine.open(environ={"HOME": str(tmp_path)}):
