@@ -43,6 +43,7 @@ _LIBRARIES = (
 
 
 def _load() -> None:
+    gc.disable()  # what is loaded stays, so looking through it time and again finds nothing
     import engine
     from tests.warm import warm
 
@@ -51,6 +52,8 @@ def _load() -> None:
     for module in pkgutil.walk_packages(engine.__path__, "engine."):
         if "__main__" not in module.name and ".migrations." not in module.name:
             importlib.import_module(module.name)
+    gc.freeze()
+    gc.enable()
     warm()
     # The parser lets pydantic look at every value too where that is loaded, which it is not yet when a command starts.
     del sys.modules["pydantic"]
@@ -61,6 +64,8 @@ def _load() -> None:
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
     """Start what is asked for until nobody asks any more. Returns a second time in each child, with its order."""
+    from tests.warm import prepare
+
     waking, woken = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with control, waking, woken:
         for end in (waking, woken):
@@ -77,6 +82,8 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
                 order, fds = _receive(control)
                 if not order:
                     return None
+                asked = json.loads(order)
+                prepare(asked["words"], asked["environ"])
                 pid = os.fork()
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
@@ -85,7 +92,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
                         os.dup2(fd, at)
                     for fd in (*fds, *running.values()):
                         os.close(fd)
-                    return dict(json.loads(order))
+                    return dict(asked)
                 running[pid] = fds[3]
                 os.write(fds[3], f"{pid}\n".encode())
                 for fd in fds[:3]:

@@ -9,50 +9,71 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import FunctionType
+from typing import Any, get_args, get_type_hints
 
+import cyclopts.core
 from cyclopts import App
 
 import tests.compiled  # noqa: F401  what is compiled here is compiled for all
 from engine import library
 from engine.cli import app
-from engine.language import spoken
+from engine.language import VARIABLE, Language, speaking, spoken
 from engine.simulator import Simulator, SimulatorSettings
 from tests.numbers import mobiles
 
 
 def warm() -> None:
-    """Build the parser and send a campaign. Leaves nothing behind that runs or is open."""
-    _build_the_parser()
+    """Build the parsers and send a campaign. Leaves nothing behind that runs or is open."""
+    _build_the_parsers()
     asyncio.run(_send())
 
 
-def _build_the_parser() -> None:
-    """For the language most tests speak; a command that speaks another one builds its own."""
-    made, read = app.made, list(_annotations())
-    english = made()
-    english.parse_args(["send", "list.csv", "--text", "【甲】乙", "--yes"], exit_on_error=False, print_error=False)
+_parsers: dict[Language, App] = {}
+_arguments: dict[int, Any] = {}
+_hints: dict[int, tuple[Any, dict[str, Any]]] = {}
+_work_out = cyclopts.core._safe_assemble_argument_collection
+
+
+def _build_the_parsers() -> None:
+    """One for each language."""
+    for language in get_args(Language):
+        with speaking(language):
+            _parsers[language] = app.made()
 
     def built() -> App:
-        if spoken() != "en":
-            return made()
-        for annotated, hints in read:
+        for annotated, hints in _hints.values():
             annotated.__annotations__ = hints
-        return english
+        return _parsers[spoken()]
 
-    app.made = built
+    app.made, cyclopts.core._safe_assemble_argument_collection = built, _worked_out
 
 
-def _annotations() -> Iterator[tuple[Any, dict[str, Any]]]:
-    """What the commands take, and what stands in that. These are texts, each of which is compiled for every command."""
-    for _names, function, _how in app.COMMANDS.written:
-        hints = get_type_hints(function, include_extras=True)
-        yield function, hints
-        for hint in hints.values():
-            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-                yield hint, get_type_hints(hint, include_extras=True)
+def prepare(words: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Work out what this command takes, which is most of what its parser does; before the first of its kind."""
+    language = environ.get(VARIABLE)
+    parser = _parsers["zh" if language == "zh" else "en"]
+    _chain, above, *_rest = parser._parse_commands(list(words), include_parent_meta=True)
+    command = above[-1]
+    if id(command) in _arguments or not isinstance(command.default_command, FunctionType):
+        return
+    with parser.app_stack(above):
+        _arguments[id(command)] = _work_out(command)
+    for annotated in _annotated(command.default_command):
+        _hints[id(annotated)] = (annotated, get_type_hints(annotated, include_extras=True))
+
+
+def _worked_out(command: App) -> Any:
+    """Once: the parser fills in what was said."""
+    return _arguments.pop(id(command)) if id(command) in _arguments else _work_out(command)
+
+
+def _annotated(function: FunctionType) -> Iterator[Any]:
+    """A command, and what it takes. The annotations are texts, each of which would be compiled for every command."""
+    yield function
+    yield from filter(dataclasses.is_dataclass, get_type_hints(function).values())
 
 
 async def _send() -> None:
