@@ -18,7 +18,7 @@ from engine.ledger.evidence import amount
 from engine.ledger.reckoning import Reckoning, Unexplained
 from engine.lines import named_line, untagged
 from engine.model import BatchState, OutcomeKind, RefusalKind
-from engine.moments import when
+from engine.moments import local, when
 from engine.terms import word_of
 
 _SHOWN = 3  # examples of what is wrong
@@ -123,7 +123,9 @@ def audit(
     )
     since = view.forgotten_at
     gone = (
-        "" if since is None else _(" (numbers and texts forgotten on {since:%Y-%m-%d}: by counts)").format(since=since)
+        ""
+        if since is None
+        else _(" (numbers and texts forgotten on {since:%Y-%m-%d}: by counts)").format(since=local(since))
     )
     return [_finding(law, list(problems), fine + gone) for law, problems, fine in checks]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -484,3 +484,12 @@ async def test_a_look_for_the_audit_sees_one_moment(books: Books) -> None:
         await ended(books.journal, await intended(books.journal, claim), NOT_SENT, BatchState.PLANNED)
         assert (await connection.exec_driver_sql("SELECT count(*) FROM attempt")).scalar_one() == before
     assert books.place.rows("SELECT count(*) AS n FROM attempt")[0]["n"] == before + 1
+
+
+async def test_when_numbers_were_forgotten_is_told_in_the_zone_of_the_page(books: Books) -> None:
+    view = await books.journal.audit_view(books.campaign)
+    late = replace(view, forgotten_at=datetime(2026, 3, 1, 20, tzinfo=UTC))  # in China it is the next day
+    reckoning = reckon(view.readings, view.spendings, price=PRICE, policy=Policy())
+    assert {"forgotten on 2026-03-02" in finding.detail for finding in audit(late, reckoning) if finding.holds} == {
+        True
+    }
