@@ -82,10 +82,13 @@ bench: .venv/installed-bench
 brokers:
 	@sh tests/queues/install_rabbitmq.sh
 
-# Compiled when it is first loaded: most of it never is, and the tests run on both cores.
-.venv/installed-test: .venv/installed requirements-test.lock
+# Holds all of requirements.lock: one look at the index does for both. Compiled when it is first loaded, since most of it never
+# is: what every test loads here, before four at once would all compile it.
+.venv/installed-test: .venv/bin/python pyproject.toml requirements.lock requirements-test.lock
 	$(PIP) install --no-compile --require-hashes -r requirements-test.lock
-	@touch $@
+	$(PIP) install --no-compile --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import hypothesis, pytest, tests.warm'
+	@touch .venv/installed $@
 
 # What is only compared with is neither locked nor needed by a test. wrk, for the floor, comes from the system.
 .venv/installed-bench: .venv/installed-test pyproject.toml

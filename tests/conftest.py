@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 import tests.compiled  # noqa: F401  for the whole session
 
 os.environ["XINSHI_LANG"] = "en"
+gc.disable()  # until all tests are loaded
 
 # The same examples every time, however slow the machine is. HYPOTHESIS_PROFILE=wide looks for new ones.
 settings.register_profile(
@@ -30,6 +31,6 @@ if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK) and shutil.disk_us
 
 
 def pytest_collection_finish() -> None:
-    """What was loaded is there to stay: no search for rubbish looks at it again."""
-    gc.collect()
+    """What was loaded is there to stay: no search for rubbish looks at it, neither meanwhile nor again."""
     gc.freeze()
+    gc.enable()
