@@ -66,6 +66,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
     """Start what is asked for until nobody asks any more. Returns a second time in each child, with its order."""
     from tests.warm import prepare
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for a child, until it is a command
     waking, woken = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with control, waking, woken:
         for end in (waking, woken):
@@ -340,6 +341,10 @@ if __name__ == "__main__":
         _become(order)
         from engine.cli import main
 
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            os._exit(130)
         try:
             main()
         except SystemExit as end:

@@ -27,6 +27,7 @@ GROUPS = {
     "engine.clock": "vocabulary",
     "engine.crashing": "vocabulary",
     "engine.frames": "vocabulary",
+    "engine.interrupts": "vocabulary",
     "engine.events": "vocabulary",
     "engine.reasons": "vocabulary",
     "engine.terms": "vocabulary",

@@ -9,8 +9,16 @@ import sys
 def main() -> None:
     """The entry of `xinshi`."""
     gc.set_threshold(500_000, 20, 100)  # loading makes no garbage; looking for some took a tenth of its time
-    from engine.cli.app import answer
-    from engine.cli.out import survive_any_terminal
+    from engine import interrupts
 
-    survive_any_terminal()
-    sys.exit(answer(sys.argv[1:]))
+    interrupts.arm()
+    try:
+        from engine.cli.app import answer
+        from engine.cli.out import survive_any_terminal
+
+        survive_any_terminal()
+        code = answer(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = 130
+    interrupts.disarm()
+    sys.exit(code)

@@ -32,6 +32,7 @@ from engine.dispatch.waiting import unless_set
 from engine.errors import EngineError, JournalError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
+from engine.interrupts import ENDING
 from engine.journal.port import CampaignCounts
 from engine.language import _, _n
 from engine.ledger.points import ZERO
@@ -77,7 +78,7 @@ def check(common: Common, *, notify: bool = False) -> int:
             problems.extend(NotTold(f"notify.{each.channel}: {each.problem}") for each in told if each.problem)
         return code_of_error(problems[0]) if problems else OK
 
-    code = run_in_loop(main())
+    code = run_in_loop(main)
     if common.json:
         out.data(
             {
@@ -146,7 +147,7 @@ def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline)
         await asyncio.to_thread(keep_parts, settings.journal_path, found.plan_hash, found.parts)
         return OK
 
-    code = run_in_loop(main())
+    code = run_in_loop(main)
     if made and common.json:
         out.data(pages.plan_json(made[0]))
     elif made:
@@ -210,7 +211,7 @@ def send(
                 out.tell(common, _("Note: no copy of the list is kept: {problem}\n").format(problem=problem))
         return _finish(summary, common, settings, caught)
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def run(campaign: str, order: Order, common: Common) -> int:
@@ -232,7 +233,7 @@ def run(campaign: str, order: Order, common: Common) -> int:
                 summary = await sending.run(record, limit=order.limit, waits=order.wait)
         return _finish(summary, common, settings, caught)
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def explain_refusals(campaign: str, common: Common) -> int:
@@ -250,7 +251,7 @@ def explain_refusals(campaign: str, common: Common) -> int:
             out.page(explained_page(found))
         return SOME_REFUSED if found is not None and (found.fixed or found.values or found.unclear) else OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def _order(files: Sequence[Path], order: Order, signed: str | None = None) -> SendOrder:
@@ -444,13 +445,14 @@ def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught
 async def _stopping(common: Common, live: Live, engine: Engine | None = None) -> AsyncIterator[tuple[Stop, list[int]]]:
     """The first SIGINT or SIGTERM asks to stop gently, the second at once. The list holds those that came.
 
+    Behind the block, where all that is left is to close, one more is let pass, and the next ends the process where it stands.
     Raises StoppedAtOnce where the second left the journal no time.
     """
     stop = Stop(gently=asyncio.Event(), now=asyncio.Event())
     caught: list[int] = []
     loop = asyncio.get_running_loop()
 
-    def on_signal(number: int) -> None:
+    def came(number: int) -> None:
         caught.append(number)
         if stop.now.is_set():
             return
@@ -474,9 +476,9 @@ async def _stopping(common: Common, live: Live, engine: Engine | None = None) ->
                 ).format(pid=pid),
             )
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for each in numbers:
-        loop.add_signal_handler(each, on_signal, each)
+    # Not by the loop's own handlers: to remove them puts back Python's, which raises in the middle of the loop and breaks it.
+    for each in ENDING:
+        signal.signal(each, lambda number, _frame: loop.call_soon_threadsafe(came, number))
     try:
         yield stop, caught
     except JournalError as error:
@@ -484,8 +486,8 @@ async def _stopping(common: Common, live: Live, engine: Engine | None = None) ->
             raise
         raise StoppedAtOnce(str(error), signal=caught[0]) from error
     finally:
-        for each in numbers:
-            loop.remove_signal_handler(each)
+        for each in ENDING:
+            signal.signal(each, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
 
 
 def _free_bytes(path: Path) -> int:

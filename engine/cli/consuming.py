@@ -65,7 +65,7 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
             out.page(_page(queue.name, done, same_journal(common)))
         return _code(done, caught)
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def _found(settings: Settings, source: str) -> tuple[Address, str, tuple[str, ...]]:

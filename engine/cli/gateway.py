@@ -20,7 +20,7 @@ def balance(common: Common, *, every: bool = False) -> int:
     """The points left; of `every` account of the settings, or of one."""
     settings = read_settings(common)
     if every:
-        return run_in_loop(_balances(settings, common))
+        return run_in_loop(lambda: _balances(settings, common))
 
     async def main() -> int:
         async with Gate.open(settings, common.account) as gate:
@@ -31,7 +31,7 @@ def balance(common: Common, *, every: bool = False) -> int:
             out.page(pages.balance_page(found))
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 async def _balances(settings: Settings, common: Common) -> int:
@@ -68,4 +68,4 @@ def keywords(text: str, common: Common) -> int:
             out.page(pages.keywords_line(answer.verdict.value, answer.message))
         return OK if answer.verdict.value != "forbidden" else SOME_REFUSED
 
-    return run_in_loop(main())
+    return run_in_loop(main)

@@ -37,7 +37,7 @@ def status(campaign: str | None, common: Common) -> int:
             now.append(await standing(settings, campaign))
         return OK
 
-    run_in_loop(main())
+    run_in_loop(main)
     if common.json:
         told = [pages.summary_json(each, settings.account_of(each.account)) for each in found]
         out.data(told[0] if campaign is not None else told)
@@ -67,7 +67,7 @@ def audit(campaign: str, truth_url: str | None, common: Common) -> int:
             out.page(pages.audit_page(found))
         return OK if found.all_hold else INTERNAL
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def _truth(url: str) -> Truth:
@@ -99,7 +99,7 @@ def why(number: str, common: Common) -> int:
             out.page(number_page(found, names, with_texts=common.verbose > 0))
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def steer(verb: str, campaign: str, common: Common, words: Sequence[str] = ()) -> int:
@@ -116,4 +116,4 @@ def steer(verb: str, campaign: str, common: Common, words: Sequence[str] = ()) -
             out.page(word.words + "\n")
         return OK if word.done else AGAIN
 
-    return run_in_loop(main())
+    return run_in_loop(main)

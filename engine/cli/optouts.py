@@ -67,7 +67,7 @@ def _record(mobiles: Sequence[str], reason: str, source: OptOutSource, scope: st
             out.page(pages.recorded_line(new, known))
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def remove(numbers: Sequence[str], reason: str, scope: str, common: Common) -> int:
@@ -95,7 +95,7 @@ def remove(numbers: Sequence[str], reason: str, scope: str, common: Common) -> i
             )
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def listing(common: Common) -> int:
@@ -112,7 +112,7 @@ def listing(common: Common) -> int:
             out.page(pages.columns([heads, *rows]) if rows else _("Nobody has opted out.\n"))
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def export(file: Path, common: Common) -> int:
@@ -130,7 +130,7 @@ def export(file: Path, common: Common) -> int:
         )
         return OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def _scope(each: OptOut) -> str:

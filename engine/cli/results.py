@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from engine.cli import out, pages
 from engine.cli.asking import YES
@@ -20,6 +16,7 @@ from engine.cli.exits import AGAIN, OK
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.gateway.profile import load_profile
+from engine.interrupts import ended_by_signals
 from engine.journal.port import OptOutSource
 from engine.language import _, _n
 from engine.ledger.summary import CampaignSummary
@@ -110,7 +107,7 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
         summaries.extend(await look(settings, campaign))
         return OK
 
-    run_in_loop(main())
+    run_in_loop(main)
     (summary,) = summaries
     if summary.forgotten_at is not None and by is not None:
         raise PlanError(
@@ -235,7 +232,7 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
         found[0] = await forgotten(settings.journal_path, before, at=now)
         return OK
 
-    code = run_in_loop(main())
+    code = run_in_loop(main)
     if code == OK and common.json:
         out.data(_forgotten_json(found[0], before, done=not dry_run))
     elif code == OK and not common.quiet:
@@ -308,7 +305,7 @@ def suppress_dead(campaign: str, codes: str | None, reason: str, common: Common)
             added[code] = await opt_out(settings, common.account, numbers, reason=why, source=OptOutSource.IMPORT)
         return OK
 
-    run_in_loop(main())
+    run_in_loop(main)
     new, all_dead = sum(added.values()), sum(map(len, dead.by_code.values()))
     if common.json:
         out.data({"added": new, "known": all_dead - new, "reached_since": dead.reached_since, "codes": added})
@@ -335,23 +332,6 @@ def _other_codes(dead: Dead, wanted: Sequence[str]) -> str:
         "{since}Taken for dead: {codes}. Other codes of undelivered ones: {listed}. Where your vendor says "
         "that one of them means an unused number: --codes, or dead_number_codes in your profile.\n"
     ).format(since=since, codes=", ".join(wanted) or _("no code"), listed=listed)
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the block wherever it is, so that nothing half written stays."""
-
-    def end(number: int, _frame: FrameType | None) -> NoReturn:
-        # What is opened and not yet held is dropped then, and closed so; that is no fault to tell the user of.
-        warnings.simplefilter("ignore", ResourceWarning)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def settle(campaign: str, common: Common) -> int:
             out.page(page + _doubts_page(campaign, doubts))
         return code_of_summary(summary, signal=caught[0] if caught else None)
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: Common) -> int:
@@ -75,7 +75,7 @@ def assume(campaign: str, *, batch: int | None, what: str, reason: str, common: 
             out.page(word.words + "\n")
         return OK if word.done else USAGE
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 def _doubt_json(doubt: OpenDoubt) -> dict[str, Any]:

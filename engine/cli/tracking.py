@@ -45,7 +45,7 @@ def track(common: Common, *, once: bool, replay: bool) -> int:
             return 128 + caught[0]
         return AGAIN if tally.trouble or kept.unread else OK
 
-    return run_in_loop(main())
+    return run_in_loop(main)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

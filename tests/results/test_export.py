@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.cli.results import ended_by_signals
+from engine.interrupts import ended_by_signals
 from engine.results.export import export
 from engine.results.landing import landing
 from engine.results.writers import Form
