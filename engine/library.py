@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from engine.clock import wall_time
 from engine.errors import IntakeError, PlanError
 from engine.events import BatchAccepted, BatchInDoubt, BatchRefused, Event, Planned
 from engine.intake.kept import kept_folder
@@ -25,6 +27,7 @@ from engine.language import N_, _
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.model import Balance
+from engine.orders.conduct import Wish
 from engine.orders.pipeline import Pipeline
 from engine.orders.plans import SendOrder
 from engine.orders.spool import Rows, spooled
@@ -103,13 +106,16 @@ class Engine:
         again: bool = False,
         allow_partial: bool = False,
         wait: bool = False,
+        gateway_schedule: datetime | str | None = None,
     ) -> Campaign:
         """Make a campaign of rows (cells by column, or numbers alone), or of a list file. Nothing is sent yet.
 
         `text` is the template, or `text_column` names the column with every row's text; `column` the one with the numbers, by
         default found by name or content. The same rows with the same text are the same campaign, given again or not: it goes
         on where it stopped, unless `again`. `allow_partial`: more points may be needed than there are. `wait`: for points and
-        gateway, see `Campaign.run`. Raises PlanError, IntakeError, SendRefused, BalanceTooLow; then nothing of it stays.
+        gateway, see `Campaign.run`. `gateway_schedule`: the run hands everything over, and the gateway sends it then; the summary
+        has it as `scheduled_for`. Words as on the command line, or a time; one without a zone is in that of `hours.timezone`.
+        Raises PlanError, IntakeError, SendRefused, BalanceTooLow; then nothing of it stays.
         """
         if (text is None) == (text_column is None):
             raise PlanError(_("give the message once: as text, or as text_column where every row has its own"))
@@ -125,6 +131,7 @@ class Engine:
             again=again,
             allow_partial=allow_partial,
             waits=wait,
+            wish=Wish(at=wall_time(), schedule=_written(gateway_schedule)),
         )
         if isinstance(rows, Path):
             return await self._planned(rows, order, exclude, only, keeps=self.settings.results.keep_lists == "all")
@@ -334,6 +341,13 @@ class Campaign:
 
     async def _ordered(self, verb: str) -> str:
         return (await self._machine.order(Order(verb=verb, campaign=self.name))).words
+
+
+def _written(moment: datetime | str | None) -> str | None:
+    """A time as the command line takes it."""
+    if not isinstance(moment, datetime):
+        return moment
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment.tzinfo is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 async def _summary(machine: Machine, name: str, *, is_running: bool = False) -> CampaignSummary:

@@ -556,7 +556,7 @@ def export(
         Only these, such as undelivered,unreported,refused: a list that can be sent to again.
     columns
         Only these columns, in this order, by name: of your list, and state, delivery, task_id, submitted, answered, reported,
-        reason, replied, reply, message, number, list, line, batch, exclusion, code.
+        reason, replied, reply, message, number, list, line, batch, exclusion, code, scheduled.
     """
     from engine.cli import results
 

@@ -545,7 +545,7 @@ def summary_page(
         *([(_("account"), account.name, "")] if account else []),
         (_("state"), headline(summary), ""),
         *_why_lines(summary),
-        *_scheduled_lines(summary),
+        *scheduled_lines(summary),
         *_forgotten_lines(summary),
         (
             _("rows"),
@@ -652,7 +652,8 @@ def _forgotten_lines(summary: CampaignSummary) -> Iterable[Line]:
         )
 
 
-def _scheduled_lines(summary: CampaignSummary) -> Iterable[Line]:
+def scheduled_lines(summary: CampaignSummary) -> Iterable[tuple[str, str, str]]:
+    """When the gateway sends what it was handed, where it was told a time."""
     if summary.scheduled_for is None:
         return
     words = _("{moment}: the gateway sends then what it has accepted")

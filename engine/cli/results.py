@@ -157,7 +157,7 @@ def _run_facts(settings: Settings, summary: CampaignSummary, found: Findings) ->
     facts = [*lists, (_("profile"), known.profile), (_("batches"), f"{batches:,}"), (_("plan hash"), known.plan_hash)]
     if account is not None:
         facts.append((_("pace"), pages.pace_words(summary.conduct, account)))
-    return facts
+    return [*facts, *((what, told) for what, told, _more in pages.scheduled_lines(summary))]
 
 
 def _report_text(summary: CampaignSummary, found: Findings, account: AccountSettings | None) -> str:

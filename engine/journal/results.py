@@ -99,6 +99,7 @@ class BatchResult:
     task_id: str = ""
     started_us: int | None = None
     finished_us: int | None = None
+    scheduled_us: int | None = None  # when the gateway was to send it; None: at once
     reports: Sequence[Told] = ()
     replies: dict[str, list[Wrote]] = field(default_factory=dict)
 
@@ -239,6 +240,7 @@ class ResultsLook:
                 attempt.c.waits_for,
                 type_coerce(attempt.c.started_at, BigInteger).label("started_us"),
                 type_coerce(attempt.c.finished_at, BigInteger).label("finished_us"),
+                type_coerce(attempt.c.scheduled_for, BigInteger).label("scheduled_us"),
             )
             .where(attempt.c.batch_id.in_(ids))
             .order_by(attempt.c.batch_id, attempt.c.number)
@@ -414,6 +416,7 @@ def _batch_result(
         task_id=(counts.task_id or "") if counts is not None else "",
         started_us=None if counts is None else counts.started_us,
         finished_us=None if counts is None else counts.finished_us,
+        scheduled_us=None if counts is None else counts.scheduled_us,
         reports=told.get(counts.task_id, ()) if counts is not None and counts.task_id and _was_taken(counts) else (),
         replies=replies,
     )

@@ -18,7 +18,7 @@ USUAL = ("state", "delivery", "task_id", "submitted", "answered", "reported", "r
 """The results that an export has unless it is asked for others."""
 
 _USUAL = slice(Result._fields.index(USUAL[0]), Result._fields.index(USUAL[-1]) + 1)
-_MORE = ("message", "number", "list", "line", "batch", "exclusion", "code")
+_MORE = ("message", "number", "list", "line", "batch", "exclusion", "code", "scheduled")
 _PREFIX = "xinshi_"  # before a result whose name a list has already, as the list of an earlier export does
 NUMBER = "mobile"  # the column of the numbers where no list is there
 

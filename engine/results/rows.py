@@ -80,6 +80,7 @@ class Result(NamedTuple):
     reply: str = ""
     cell: str = ""
     message: str = ""  # the id of the queue's message it came in
+    scheduled: str = ""  # when the gateway was to send it
 
 
 class Joined(NamedTuple):
@@ -179,6 +180,7 @@ class _Reading:
         lines = each.lines or [0] * len(each.mobiles)
         state, seq = _STATE_WORDS[each.state], str(each.seq)
         task_id, submitted, answered = each.task_id, self._time(each.started_us), self._time(each.finished_us)
+        scheduled = self._time(each.scheduled_us)
         accepted = each.state is BatchState.ACCEPTED
         reason = each.reason if each.state in (BatchState.REFUSED, BatchState.IN_DOUBT) else ""
         silent = ("unreported" if accepted else "", "", reason, "")
@@ -196,6 +198,7 @@ class _Reading:
                 *(mobile, line, seq, "", code),
                 *(state, delivery, task_id, submitted, answered, reported, why, replied, reply, ""),
                 came_in.get(line, "") if came_in else "",
+                scheduled,
             )
             results.append(_new(Result, fields))
         return results

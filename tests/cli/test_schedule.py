@@ -58,6 +58,13 @@ async def test_it_is_handed_over_now_and_reported_after_its_time(desk: Desk) -> 
     assert (await desk.run("status", "spring", "--json")).json["delivery"]["unreported"] == 30
     (trace,) = (await desk.run("why", numbers[0], "--json")).json
     assert trace["attempts"][0]["scheduled_for"] == iso(time)
+    table = await desk.run(
+        "export", "spring", "--output", "-", "--format", "csv", "--columns", "number,state,scheduled"
+    )
+    assert table.output.splitlines()[1] == f"{numbers[0]},accepted,{time}:00"
+    assert (await desk.run("report", "spring", "--html", "spring.html")).code == 0
+    page = (desk.folder / "spring.html").read_text("utf-8")
+    assert f"{time} China time: the gateway sends then what it has accepted" in page
 
     desk.sim.change({"clock_speed": FAST})
     await until(lambda: desk.sim.truth(detail=False)["scheduled"] == 0)
@@ -70,8 +77,10 @@ async def test_it_is_handed_over_now_and_reported_after_its_time(desk: Desk) -> 
 
 async def test_without_the_flag_the_time_on_the_wire_is_empty(desk: Desk) -> None:
     desk.list(5)
-    end = await desk.run(*desk.order("--json"))
+    end = await desk.run(*desk.order("--campaign", "spring", "--json"))
     assert (end.code, asked_for(desk), "scheduled_for" in end.json) == (0, {None}, False)
+    table = await desk.run("export", "spring", "--output", "-", "--format", "csv", "--columns", "state,scheduled")
+    assert table.output.splitlines()[1] == "accepted,"
 
 
 async def test_the_next_time_it_is_that_hour_as_with_at(desk: Desk) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import engine
 from engine.errors import BalanceTooLow, IntakeError, JournalBusy, PlanError, SettingsError
 from engine.library import FOLLOWED_MOST, _Follower
 from engine.model import CampaignState, PauseReason
+from engine.moments import CHINA
 from engine.orders.conduct import Wish
 from engine.simulator import Simulator, SimulatorSettings
 from tests.notify.samples import NOW
@@ -114,6 +116,21 @@ async def test_a_list_file_is_planned_the_same_way(sim: Simulator, tmp_path: Pat
     async with opened(sim, tmp_path) as xinshi:
         campaign = await xinshi.plan(path, text="【测试】春季新品到店")
         assert (await campaign.run()).recipients["accepted"] == 5
+
+
+@pytest.mark.parametrize("form", ["time", "time without a zone", "words"])
+async def test_the_gateway_can_be_told_when_to_send(sim: Simulator, tmp_path: Path, form: str) -> None:
+    at = (datetime.now(CHINA) + timedelta(hours=3)).replace(second=0, microsecond=0)
+    given = {
+        "time": at.astimezone(UTC),
+        "time without a zone": at.replace(tzinfo=None),
+        "words": f"{at:%Y-%m-%d %H:%M}",
+    }
+    async with opened(sim, tmp_path) as xinshi:
+        campaign = await xinshi.plan(mobiles(5, seed=5), text="【测试】春季新品到店", gateway_schedule=given[form])
+        summary = await campaign.run()
+    assert (summary.recipients["accepted"], summary.scheduled_for) == (5, at)
+    assert {send["send_at"] for send in sim.truth()["sends"]} == {at.timestamp()}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
