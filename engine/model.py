@@ -209,7 +209,6 @@ class Claim:
     batch_id: int
     campaign_id: int
     seq: int
-    message_id: int
     message: Message  # what it says
     size: int
     mobiles: str

@@ -355,7 +355,6 @@ def _made_exchange(
         at=at.astimezone(UTC),
         charset=_charset(headers.get("Content-Type", "")),
         retry_after=headers.get("Retry-After"),
-        location=headers.get("Location"),
     )
 
 

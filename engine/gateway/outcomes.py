@@ -27,7 +27,7 @@ LONGEST_RETRY_AFTER_S = 86_400.0
 class Exchange:
     """One HTTP answer: the status line came, and `body` as far as it came.
 
-    `complete` says that HTTP's own framing was fulfilled; `retry_after`, `charset` and `location` are None when absent.
+    `complete` says that HTTP's own framing was fulfilled; `retry_after` and `charset` are None when absent.
     """
 
     status: int
@@ -36,7 +36,6 @@ class Exchange:
     at: datetime
     charset: str | None = None
     retry_after: str | None = None
-    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

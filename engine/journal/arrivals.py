@@ -78,10 +78,6 @@ class QueueJournal(Protocol):
         """
         ...
 
-    async def queue_of(self, campaign_id: int) -> str:
-        """The queue a campaign grows from; "" for a list."""
-        ...
-
     async def queue_campaigns(self, queue: str, account: str) -> list[int]:
         """The campaigns that grow from a queue, oldest first."""
         ...

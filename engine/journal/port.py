@@ -97,7 +97,6 @@ class PlanTotals:
     extra: int
     recipients: int
     estimated: Decimal
-    sendable: int | None = None  # batches beyond this seq wait for the balance; None: all may go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

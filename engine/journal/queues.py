@@ -246,7 +246,6 @@ def _claim(connection: Connection, order: QueuedOrder) -> list[Claim]:
             batch_id=row.id,
             campaign_id=row.campaign_id,
             seq=row.seq,
-            message_id=row.message_seq,
             message=Message(row.content, row.units, row.segments),
             size=row.size,
             mobiles=row.mobiles,
@@ -313,12 +312,6 @@ class QueueLooks(ABC):
                 for notice_id, number in rows:
                     known.setdefault(notice_id, set()).add(number)
         return known
-
-    async def queue_of(self, campaign_id: int) -> str:
-        """The queue a campaign grows from; "" for a list."""
-        async with self._look() as connection:
-            name = select(queue.c.name).join(campaign, campaign.c.queue_id == queue.c.id)
-            return (await connection.execute(name.where(campaign.c.id == campaign_id))).scalar() or ""
 
     async def queue_campaigns(self, queue_name: str, account: str) -> list[int]:
         """The campaigns that grow from a queue, oldest first."""

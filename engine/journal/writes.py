@@ -157,7 +157,6 @@ def publish(connection: Connection, parts: Sequence[tuple[int, PlanTotals]]) -> 
                 extra=totals.extra,
                 recipients=totals.recipients,
                 estimated=totals.estimated,
-                sendable=totals.sendable,
             )
         )
     return [None] * len(parts)
@@ -299,7 +298,6 @@ def claims_of(order: ClaimOrder, found: Found) -> list[Claim]:
             batch_id=batch_id,
             campaign_id=campaign_id,
             seq=seq,
-            message_id=message_seq,
             message=texts[message_seq],
             size=size,
             mobiles=mobiles,
@@ -665,7 +663,7 @@ def take_over(connection: Connection, *, name: str, clock: SteadyClock, boot_id:
         "boot_id": boot_id,
         "booted_at": clock.booted_at,
     }
-    # PostgreSQL's form of "insert or update" compiles on both databases.
+    # Differs by necessity: "insert or update" is written in the words of each database's dialect.
     upsert = sqlite.insert(owner).values(row)
     connection.execute(upsert.on_conflict_do_update(index_elements=["id"], set_=row))
     unseen = (connection.execute(select(campaign.c.id).where(campaign.c.state == "planning"))).scalars().all()

@@ -213,16 +213,8 @@ class Pipeline:
             self._child.kill()
             self._child.wait()
 
-    def inspected(self) -> ListFile:
-        """What the first list turned out to be. Raises IntakeError."""
-        return self.inspected_all()[0]
-
-    def inspected_all(self) -> list[ListFile]:
-        """What the lists turned out to be, in the order in which they are read. Raises IntakeError."""
-        return self.listing().list_files
-
     def listing(self) -> Listing:
-        """The same, with what is not read and what the exclude and only lists came to. Raises IntakeError."""
+        """What the lists turned out to be, in the order in which they are read, and what of them is not. Raises IntakeError."""
         if self._listing is None:
             self._listing = self._receive()
         return self._listing

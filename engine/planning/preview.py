@@ -57,10 +57,6 @@ class PlanTally:
         if self.longest is None or longest.units > self.longest[1].units:
             self.longest = lines[texts.index(longest)], longest
 
-    def add_batch(self, batch: PlannedBatch) -> None:
-        """Count a batch and its size."""
-        self.add_batches([batch])
-
     def add_batches(self, batches: Sequence[PlannedBatch]) -> None:
         """Count batches and their sizes."""
         if not batches:

@@ -42,7 +42,7 @@ def page(summary: CampaignSummary, found: Findings, words: Words, *, at: datetim
     sections = (
         _head(summary, found, words, at),
         _cards(summary, words),
-        _section(_("Where the rows went"), _share_bar(summary) + _rows_table(summary, found, words)),
+        _section(_("Where the rows went"), _share_bar(summary) + _rows_table(found, words)),
         _section(_("Over time"), _chart(over_time(found))),
         _section(_("Why some were not delivered"), _reasons_table(found)),
         _section(_("By {column}").format(column=found.column), _values_table(found)) if found.column else "",
@@ -167,7 +167,7 @@ def _kind_words(kind: str) -> str:
     return _(_KIND_WORDS.get(kind, kind))
 
 
-def _rows_table(summary: CampaignSummary, found: Findings, words: Words) -> str:
+def _rows_table(found: Findings, words: Words) -> str:
     left_out = {reason: count for reason, count in found.excluded.most_common() if count}
     if not left_out:
         return ""

@@ -143,10 +143,10 @@ def batches(*sizes: int, message: int = 1) -> list[PlannedBatch]:
     return planned
 
 
-def totals(*sizes: int, excluded: int = 0, sendable: int | None = None) -> PlanTotals:
+def totals(*sizes: int, excluded: int = 0) -> PlanTotals:
     """The counts that fit such batches."""
     whole = sum(sizes)
-    return PlanTotals(rows=whole + excluded, extra=0, recipients=whole, estimated=Decimal(whole), sendable=sendable)
+    return PlanTotals(rows=whole + excluded, extra=0, recipients=whole, estimated=Decimal(whole))
 
 
 async def planned(journal: SqlJournal, *sizes: int, name: str = "spring", sendable: int | None = None) -> int:
@@ -154,7 +154,8 @@ async def planned(journal: SqlJournal, *sizes: int, name: str = "spring", sendab
     campaign_id = await journal.begin_campaign(draft(name))
     row = Excluded(line=99, raw="x", reason=Exclusion.INVALID, detail="too short")
     await journal.add_plan(campaign_id, batches(*sizes), [row])
-    await journal.publish_campaign(campaign_id, totals(*sizes, excluded=1, sendable=sendable))
+    await journal.publish_campaign(campaign_id, totals(*sizes, excluded=1))
+    await journal.set_sendable(campaign_id, sendable)
     return campaign_id
 
 

@@ -62,7 +62,6 @@ async def test_a_claim_carries_everything_a_worker_needs(journal: SqlJournal) ->
         batch_id=claim.batch_id,
         campaign_id=campaign_id,
         seq=1,
-        message_id=2,
         message=OTHER,
         size=3,
         mobiles=",".join(mobiles(3)),

@@ -65,7 +65,7 @@ def many(folder: Path) -> list[str]:
 def test_every_row_arrives_in_order_and_is_counted(tmp_path: Path) -> None:
     numbers = mobiles(10_000)
     with reading(tmp_path, ["手机号", *numbers, "123", numbers[0]]) as pipeline:
-        assert pipeline.inspected().column_label == "手机号"
+        assert pipeline.listing().list_files[0].column_label == "手机号"
         parts = list(pipeline.parts(cut(tmp_path)))
 
     batches = [batch for part in parts for batch in part.batches]
@@ -207,7 +207,7 @@ def test_no_more_is_read_ahead_than_the_memory_bears(kept: dict[str, Any]) -> No
 @pytest.mark.parametrize(("rows", "how"), [(["姓名", "王"], {}), (["手机号", mobile()], {"column": "电话"})])
 def test_what_is_wrong_with_the_list_is_raised_here(tmp_path: Path, rows: list[str], how: dict[str, str]) -> None:
     with reading(tmp_path, rows, **how) as pipeline, pytest.raises(IntakeError) as caught:
-        pipeline.inspected()
+        pipeline.listing().list_files[0]
     assert caught.value.source == tmp_path / "list.csv"
 
 
@@ -232,7 +232,7 @@ def test_the_death_of_the_child_between_two_parts_is_raised(tmp_path: Path) -> N
 
 def test_the_death_of_the_child_before_the_cut_is_raised(tmp_path: Path) -> None:
     with reading(tmp_path, ["手机号", mobile()]) as pipeline:
-        pipeline.inspected()
+        pipeline.listing().list_files[0]
         pipeline._child.kill()
         pipeline._child.wait()
         with pytest.raises(IntakeError, match="killed by signal 9"):
@@ -274,8 +274,11 @@ def test_several_lists_are_one_plan_and_the_rejects_name_each_file(tmp_path: Pat
     second = listed(tmp_path, "folder/b.csv", c, "x")
     (folder / "notes.md").write_text("no list")
     with Pipeline([first, folder]) as pipeline:
-        assert [each.label for each in pipeline.inspected_all()] == [str(first), str(folder / "a.csv"), str(second)]
-        assert pipeline.inspected() == pipeline.inspected_all()[0]
+        assert [each.label for each in pipeline.listing().list_files] == [
+            str(first),
+            str(folder / "a.csv"),
+            str(second),
+        ]
         assert [(each.name, each.why) for each in pipeline.listing().skipped] == [
             (str(folder / "notes.md"), "not called like a list")
         ]
@@ -479,13 +482,13 @@ def test_a_bad_exclude_list_is_raised_before_anything_is_planned(tmp_path: Path)
         Pipeline(listed(tmp_path, "list.csv", mobile()), exclude=[tmp_path / "none.csv"]) as pipeline,
         pytest.raises(IntakeError, match="no such file") as caught,
     ):
-        pipeline.inspected()
+        pipeline.listing().list_files[0]
     assert caught.value.source == tmp_path / "none.csv"
 
 
 def test_an_order_without_a_list_is_refused() -> None:
     with Pipeline([]) as pipeline, pytest.raises(IntakeError, match="no list was given"):
-        pipeline.inspected()
+        pipeline.listing().list_files[0]
 
 
 def test_leaving_while_a_workbook_is_loaded_ends_both_processes(tmp_path: Path) -> None:
@@ -503,7 +506,7 @@ def test_a_sheet_is_chosen_over_there(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     path.write_bytes(xlsx({"一": [["手机号"], [float(a)]], "二": [["手机号"], [float(b)]]}))
     with Pipeline(path, sheet="二") as pipeline:
-        assert pipeline.inspected().label == f"{path}, sheet 二"
+        assert pipeline.listing().list_files[0].label == f"{path}, sheet 二"
         assert plan(pipeline, tmp_path)[0] == [b]
 
 
@@ -515,7 +518,7 @@ from engine.orders.pipeline import Pipeline
 from tests.orders.test_pipeline import cut
 try:
     with Pipeline(list(map(Path, sys.argv[3:])), exclude=[Path(sys.argv[2])] if sys.argv[2] else []) as pipeline:
-        print(pipeline.inspected().label)
+        print(pipeline.listing().list_files[0].label)
         print(*(batch.mobiles for part in pipeline.parts(cut(Path(sys.argv[1]))) for batch in part.batches))
 except IntakeError as error:
     print(error)
@@ -573,7 +576,7 @@ def test_a_child_that_ends_while_it_is_told_to_says_nothing(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_to_the_whole_group_are_left_to_the_parent(tmp_path: Path, number: signal.Signals) -> None:
     with reading(tmp_path, ["手机号", mobile()]) as pipeline:
-        pipeline.inspected()
+        pipeline.listing().list_files[0]
         pipeline._child.send_signal(number)
         assert [batch.mobiles for part in pipeline.parts(cut(tmp_path)) for batch in part.batches] == [mobile()]
 

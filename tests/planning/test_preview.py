@@ -29,10 +29,8 @@ def test_the_tally_adds_up() -> None:
             excluded=[excluded(begin + at, Exclusion.INVALID) for at in range(4)] + [excluded(begin, Exclusion.EMPTY)],
         )
         tally.add_chunk(chunk)
-        for batch in batcher.add(chunk):
-            tally.add_batch(batch)
-    for batch in batcher.finish():
-        tally.add_batch(batch)
+        tally.add_batches(batcher.add(chunk))
+    tally.add_batches(batcher.finish())
     assert (tally.rows, tally.extra, tally.recipients) == (308, 2, 300)
     assert tally.rows + tally.extra == tally.recipients + tally.excluded.total()
     assert tally.excluded == {Exclusion.INVALID: 8, Exclusion.EMPTY: 2}
