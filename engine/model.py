@@ -181,7 +181,7 @@ class Outcome:
     http_status: int | None = None
     raw: str = ""
     may_land_late: bool = (
-        True  # in doubt: the gateway may take it after we gave up; False where it ended the talk itself
+        True  # in doubt: it may be taken after we gave up; False where the gateway ended the talk itself
     )
 
     @property

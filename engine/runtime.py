@@ -1,6 +1,6 @@
 """Opens, runs, drains, closes. The only module that knows every adapter.
 
-with Engine.open(settings): plan -> publish -> run          preview: plan without a journal
+async with Engine.open(settings, account): known? -> plan -> publish -> run
 """
 
 from __future__ import annotations
@@ -270,7 +270,10 @@ class Engine:
         return summary
 
     async def settle(self, record: CampaignRecord, *, live: Live, stop: Stop) -> CampaignSummary:
-        """Settle what is in doubt in a campaign and send nothing. Waits for patience and a quiet balance. Raises JournalError."""
+        """Settle what is in doubt in a campaign and send nothing. Waits for patience and a quiet balance.
+
+        Raises SendRefused where the balance cannot be read, JournalError.
+        """
         self._refuse_foreign(record)
         if await self.journal.open_doubts(self.account_key, campaign_id=record.campaign_id):
             settler = self._outfit.settler(live)

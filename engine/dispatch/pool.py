@@ -223,9 +223,8 @@ class Pool:
             self._employ(group, waiting)
             for claim in claims:
                 waiting.put_nowait(claim)
-            while self._are_enough(
-                waiting
-            ):  # a place for each, waited for one by one, would cost a turn of the loop for each
+            # A place for each, waited for one by one, would cost a turn of the loop for each.
+            while self._are_enough(waiting):
                 self._room.clear()
                 await self._room.wait()
         for _ in range(self._workers):
@@ -248,7 +247,7 @@ class Pool:
         return CLAIM_AT_ONCE if self._lane.pace.unlimited else 2 * self._lane.limits.in_flight
 
     async def _next(self, limit: int) -> list[Claim]:
-        """Claims, now or when there are some again. None: nothing comes any more, or sending has stopped."""
+        """Claims, now or when there are some again. Empty: nothing comes any more, or sending has stopped."""
         while not (claims := await self._claim(limit)) and not self._halted.is_set():
             if not await self._more():
                 break
@@ -314,9 +313,8 @@ class Pool:
         attempts = self._terms.retry.attempts
         with suppress(_Withheld):
             first = await self._attempt(claim, attempts == 1)
-            if attempts > 1 and may_be_sent_again(
-                first.outcome
-            ):  # hardly ever: what tenacity does costs a tenth of a request
+            # Hardly ever: what tenacity does costs a tenth of a request.
+            if attempts > 1 and may_be_sent_again(first.outcome):
                 await self._deliver_again(claim, first.outcome)
 
     async def _deliver_again(self, claim: Claim, first: Outcome) -> None:

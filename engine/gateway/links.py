@@ -1,4 +1,4 @@
-"""Connections to the gateway that stand, each for one request after another. Beside http.py, the only place that imports aiohttp.
+"""Connections to the gateway that stand, each for one request after another. With http.py the gateway's door to aiohttp.
 
 aiohttp makes a connection (names, TLS, proxies) and its parser reads what comes on it. In between its own client does more for
 a request than the kernel, the parser and we together; and what matters here it does not tell: whether a byte may have left.

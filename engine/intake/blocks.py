@@ -16,9 +16,9 @@ from engine.errors import IntakeError
 from engine.intake.given import Content
 from engine.language import _
 
-LONGEST_LINE = (
-    1 << 20
-)  # bytes; a list of people has no longer ones, and a file without line ends must not fill the memory
+LONGEST_LINE = 1 << 20
+"""Bytes. A list of people has no longer ones, and a file without line ends must not fill the memory."""
+
 _LONE_CR = re.compile(rb"\r(?!\n)")
 AS_THEY_ARE = ("utf-8", "gb18030")
 

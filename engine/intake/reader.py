@@ -318,9 +318,7 @@ class _Table:
     def _next_row(self, reader: Iterator[list[str]], begin: int) -> list[str]:
         try:
             return next(reader)
-        except (
-            csv.Error
-        ) as exc:  # a cell above csv's limit of 128 Ki characters: nobody writes one, quotes that never close do
+        except csv.Error as exc:  # a cell above csv's 128 Ki characters: nobody writes one, quotes that never close do
             raise self._open_quote(begin) from exc
 
     def _open_quote(self, line: int) -> IntakeError:
@@ -591,9 +589,8 @@ class _Originals:
     """The cells of rows, by their line. Rows are cut only when somebody asks."""
 
     def __init__(self, stretches: list[_Stretch]) -> None:
-        self._kept = [
-            (each.lines, each.cut, each.forget) for each in stretches if each.found
-        ]  # not who was found in them
+        # Not who was found in them.
+        self._kept = [(each.lines, each.cut, each.forget) for each in stretches if each.found]
         self._first = [lines[0] for lines, __, ___ in self._kept]
         self._last: Callable[[], None] = lambda: None
 

@@ -49,8 +49,9 @@ class SourceRecord:
 class Conduct:
     """What the operator decided of a campaign: when it may send, how fast, how many points stay, and who goes first.
 
-    `scheduled_for`: it is handed over at any hour, and the gateway sends it then. `windows` as they were written, in the time of `zone`; `canary` in recipients, of whose reports the share
-    `canary_delivered` (0 to 1) must say delivered. `keep_points` and the pace (0: no limit) None: as the settings say.
+    `windows` as they were written, in the time of `zone`. `scheduled_for`: it is handed over at any hour, and the gateway sends it
+    then. `canary` in recipients, of whose reports the share `canary_delivered` (0 to 1) must say delivered. `keep_points` and the
+    pace (0: no limit) None: as the settings say.
     """
 
     not_before: datetime | None = None
@@ -146,9 +147,8 @@ class CampaignCounts:
     states: dict[BatchState, Tally]
     charged: Decimal
     shortfall: int = 0
-    reasons: dict[tuple[BatchState, str], int] = field(
-        default_factory=dict
-    )  # refusals and doubts in words -> recipients
+    # Refusals and doubts in words -> recipients.
+    reasons: dict[tuple[BatchState, str], int] = field(default_factory=dict)
 
 
 @record
@@ -164,7 +164,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A balance reading of an account, and the charges and attempts that lie between it and the one before."""
+    """A balance reading of an account, and the charges that lie between it and the one before."""
 
     at: datetime
     remaining: Decimal | None
@@ -471,7 +471,10 @@ class Journal(Protocol):
         omit: Sequence[str] = (),
         scheduled_for: datetime | None = None,
     ) -> Submitted:
-        """Make durable what is about to leave, with the time at which the gateway is to send it. Raises ClaimLost when the batch is not this claim's any more."""
+        """Make durable what is about to leave, with the time at which the gateway is to send it.
+
+        Raises ClaimLost when the batch is not this claim's any more.
+        """
         ...
 
     async def cancel_emptied(self, claim: Claim) -> None:
@@ -513,7 +516,10 @@ class Journal(Protocol):
         ...
 
     async def starts_since(self, account: str, since: datetime) -> list[tuple[datetime, int]]:
-        """When attempts of the account started since then, with their numbers: what the pace must still count."""
+        """When requests of the account left at the latest, as far as that was since then, with their numbers.
+
+        It is what the pace must still count.
+        """
         ...
 
     async def close(self) -> None:

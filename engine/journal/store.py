@@ -288,9 +288,8 @@ class SqlJournal(
 
     async def close(self) -> None:
         """Write what was begun, let go of the connections, then of the lock."""
-        async with (
-            AsyncExitStack() as stack
-        ):  # whatever fails, the rest is let go of; an open reader would hang the exit
+        # Whatever fails, the rest is let go of; an open reader would hang the exit.
+        async with AsyncExitStack() as stack:
             stack.callback(self._lock.release)
             stack.push_async_callback(self._writer.close)
             stack.push_async_callback(super().close)
@@ -370,7 +369,10 @@ class SqlJournal(
         omit: Sequence[str] = (),
         scheduled_for: datetime | None = None,
     ) -> Submitted:
-        """Make durable what is about to leave, with the time at which the gateway is to send it. Raises ClaimLost when the batch is not this claim's any more."""
+        """Make durable what is about to leave, with the time at which the gateway is to send it.
+
+        Raises ClaimLost when the batch is not this claim's any more.
+        """
         intent = writes.submitted(claim, started_at, omit)
         await self._commits.do(writes.record_intents, writes.intent_row(account, intent, omit, scheduled_for))
         return intent

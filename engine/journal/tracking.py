@@ -135,7 +135,7 @@ def _add_report() -> Bulk:
 
     Delivered beats undelivered beats what is not final; then the earlier one; the rest of the order only must be fixed.
     """
-    # PostgreSQL's form of "insert or update" compiles on both databases.
+    # Differs by necessity: "insert or update" is written in the words of each database's dialect.
     upsert = sqlite.insert(report)
     new, names = upsert.excluded, [column.name for column in report.columns]
     changed = {name: new[name] for name in names if name not in ("account", "task_id", "mobile")}

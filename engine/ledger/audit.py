@@ -35,13 +35,9 @@ class Law(StrEnum):
     """What is promised."""
 
     CONSERVATION = "conservation"  # every row is in exactly one bucket
-    ONCE = (
-        "once"  # nobody is in two live batches, nothing goes again that may have been taken, nobody is reported twice
-    )
+    ONCE = "once"  # nobody is in two live batches or reported twice, and nothing goes again that may have been taken
     INTENT_FIRST = "intent_first"  # whatever was handed over was written down before
-    COVERED = (
-        "covered"  # accepted here means a valid answer or evidence; and with the gateway's truth: all of it is known
-    )
+    COVERED = "covered"  # accepted here means a valid answer or evidence; and the gateway's truth, where told, is known
     POINTS = "points"  # opening + top-ups - charges = closing + unexplained
     EVIDENCE = "evidence"  # a doubt ends by evidence, and the evidence is kept, with who says so and when
     OPT_OUTS = "opt_outs"  # nothing goes to anybody who had opted out when it began
@@ -552,7 +548,7 @@ def open_doubts(view: AuditView) -> list[AttemptRow]:
     return [row for row in view.attempts if row.is_open]
 
 
-# -- words ---------------------------------------------------------------------------------------------------------
+# -- what several laws need ----------------------------------------------------------------------------------------
 
 
 def _by_batch(view: AuditView) -> dict[int, list[AttemptRow]]:

@@ -4,7 +4,7 @@ Reading a million rows takes a core for a second. In its own process that second
 libraries, logs in and writes the first batches to the journal. What goes over the pipes is in engine/frames.py.
 
     parent                      child
-    Reading  ── request ──►     inspect, read the exclude and only lists
+    Pipeline ── Request ──►     inspect, read the exclude and only lists
              ◄── Listing ───
              ── Cut ──────►     read, screen, batch, write the rejects
              ◄── Part … ───
@@ -336,9 +336,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, _stop)
     sys.unraisablehook = _swallowed
     gc.freeze()
-    gc.set_threshold(
-        100_000, 50, 1_000
-    )  # what waits for its batch is no rubbish, and looking for some took a third longer
+    gc.set_threshold(100_000, 50, 1_000)  # what waits for its batch is no rubbish, and looking took a third longer
     source, target = sys.stdin.buffer, sys.stdout.buffer
     try:
         signal.signal(signal.SIGUSR1, _stop)  # here, so that whenever it comes it is caught below

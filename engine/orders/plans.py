@@ -520,6 +520,7 @@ def refuse_unsigned(order: SendOrder, hashed: str, differing: Callable[[str], Se
 
 
 def refuse_name(name: str) -> None:
+    """Raises PlanError for what cannot name a campaign."""
     if not name or "/" in name or not name.isprintable() or name[0] in ".-" or len(name.encode()) > _LONGEST_NAME:
         raise PlanError(
             _(

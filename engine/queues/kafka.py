@@ -64,9 +64,7 @@ class KafkaTopic:
             async with self._talking(self._terms.connect_s + self._terms.answer_s):
                 await self._producer.start()
                 await self._consumer.start()
-        except (
-            BaseException
-        ):  # closed, then raised on: a client that did not start holds tasks and sockets all the same
+        except BaseException:  # closed, then raised on: one that did not start holds tasks and sockets all the same
             await self.close()
             raise
 

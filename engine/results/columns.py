@@ -27,7 +27,7 @@ _Cell = Callable[[Joined, Result], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The columns of an export by name, and how a line is made. `plain` of them, from the first on, are of the lists."""
+    """The columns of an export by name, and how a line is made. `plain`: the places of those that are of the lists."""
 
     names: tuple[str, ...]
     plain: frozenset[int]

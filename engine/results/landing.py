@@ -70,9 +70,8 @@ def _named(file: IO[bytes], target: Path) -> str:
         os.unlink(name)
     fds = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(
-            str(file.fileno()), name, src_dir_fd=fds, follow_symlinks=True
-        )  # with a folder, Python asks for following
+        # With a folder, Python asks for following.
+        os.link(str(file.fileno()), name, src_dir_fd=fds, follow_symlinks=True)
     finally:
         os.close(fds)
     return name

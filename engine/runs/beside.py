@@ -1,4 +1,4 @@
-"""What a command does beside the owner of a journal, or in its place when nobody owns it: looks, and orders."""
+"""What a command has the owner of a journal do, or does in its place when nobody owns it: orders, opt-outs, a person's word."""
 
 from __future__ import annotations
 
@@ -150,6 +150,7 @@ async def order_assumption(
 
 
 async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: datetime) -> Word:
+    """Record opt-outs, or take them back. `barred`: of what is being sent now. The word says how many that were."""
     if order.verb == OPT_IN:
         account, reason, *mobiles = order.words
         removed = await journal.remove_opt_outs(account, mobiles, at=at, reason=reason)

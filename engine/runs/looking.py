@@ -26,6 +26,7 @@ _CAMPAIGNS_NAMED = 8  # where a number is in none of them
 
 
 def overdue_before(settings: Settings) -> datetime:
+    """For messages sent before then no report is waited for any more."""
     return datetime.now(UTC) - timedelta(hours=settings.tracking.report_horizon_h)
 
 
@@ -186,6 +187,7 @@ async def standing(settings: Settings, campaign: str) -> str:
 
 
 def refuse_folder(journal: Path) -> None:
+    """Raises SettingsError where the journal's path is a folder."""
     if journal.is_dir():
         raise SettingsError(
             _("the journal {journal} is a folder; name a file in it: {file}").format(

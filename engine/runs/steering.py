@@ -1,4 +1,4 @@
-"""What orders from outside do to a run: pause, resume and cancel, whether the campaign is being sent or not."""
+"""What orders from outside do to a run: pause, resume, cancel and pace, whether the campaign is being sent or not."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def settings_file(config: Path | None, environ: Mapping[str, str]) -> Path | Non
 
 
 def user_folder(environ: Mapping[str, str], variable: str, usual: str) -> Path:
-    """The user's xinshi folder. The XDG rules say that a relative value is to be ignored."""
+    """The user's xinshi folder. The XDG rules say that a relative value is to be ignored. Raises SettingsError: no folder is named."""
     given = Path(environ.get(variable, ""))
     home = Path(environ.get("HOME") or os.path.expanduser("~"))
     folder = given if given.is_absolute() else home / usual
