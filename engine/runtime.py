@@ -343,7 +343,8 @@ class Engine:
     async def order(self, order: Order) -> Word:
         """Carry out an order that came through the socket or from a program. Raises PlanError, JournalError."""
         if order.verb == ASSUME:
-            return await assumed(self.journal, order, at=self.clock())
+            told = self._outfit.note_ended if order.words[0] == self.account_key else lambda doubt, charge: None
+            return await assumed(self.journal, order, at=self.clock(), on_ended=told)
         if order.verb not in (OPT_OUT, OPT_IN):
             return await self._outfit.steering.on_order(order)
         barred = self._outfit.barred if order.words[0] in (self.account_key, EVERY_ACCOUNT) else None

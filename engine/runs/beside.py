@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from engine.gateway.profile import load_profile
 from engine.journal.opening import open_journal
 from engine.journal.port import (
     EVERY_ACCOUNT,
+    OpenDoubt,
     OptOut,
     OptOutSource,
 )
@@ -99,8 +100,17 @@ async def _ordered(settings: Settings, verb: str, words: list[str], mobiles: Seq
     return count
 
 
-async def assumed(journal: SqlJournal, order: Order, *, at: datetime) -> Word:
-    """Carry out a person's decision about a doubt: the words are account, batch, taken or not-taken, who, price, why."""
+async def assumed(
+    journal: SqlJournal,
+    order: Order,
+    *,
+    at: datetime,
+    on_ended: Callable[[OpenDoubt, Decimal | None], None] = lambda doubt, charge: None,
+) -> Word:
+    """Carry out a person's decision about a doubt: the words are account, batch, taken or not-taken, who, price, why.
+
+    `on_ended` is told of it, with its charge where it counts as taken.
+    """
     account, seq, what, by, price, reason = order.words
     size = await assume(
         journal,
@@ -112,6 +122,7 @@ async def assumed(journal: SqlJournal, order: Order, *, at: datetime) -> Word:
         reason=reason,
         price=Decimal(price),
         at=at,
+        on_ended=on_ended,
     )
     rest = (
         _("they count as accepted")

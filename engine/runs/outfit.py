@@ -65,6 +65,7 @@ class Outfit:
         self.barred: Barred | None = None  # of what is being sent
         self._lane: Lane | None = None  # made when the first campaign is sent, and shared by all
         self._pace = gate.account.pace  # of what is being sent
+        self._settler: Settler | None = None  # of it
 
     async def summary(self, name: str) -> CampaignSummary:
         """A campaign in figures."""
@@ -130,6 +131,11 @@ class Outfit:
             on_ended=note,
         )
 
+    def note_ended(self, doubt: OpenDoubt, charge: Decimal | None) -> None:
+        """A person's word ended a doubt: to what is being sent that is as if evidence had."""
+        if self._settler is not None:
+            self._settler.on_ended(doubt, charge)
+
     @asynccontextmanager
     async def settled_beside(
         self, settler: Settler, pool_now: Callable[[], Pool | None], campaign_id: int | None, *, sizes: int
@@ -171,6 +177,7 @@ class Outfit:
         `scheduled_for`: when the gateway is to send what it is handed; None: at once.
         """
         profile, settings = self.gate.profile, self.settings
+        self._settler = settler
         lane = await self._open_lane()
         lane.begin()
         live.held_back_by, self.steering.standing = lane.words, live.standing

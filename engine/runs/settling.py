@@ -86,7 +86,7 @@ class Settler:
         """`announce` tells once what takes long; `on_ended` is told of every doubt that ends, with its charge where it was taken."""
         self._account, self._journal, self._read_balance = account, journal, read_balance
         self._clock, self._policy, self._price = clock, policy, price
-        self.tell, self._announce, self._on_ended = tell, announce, on_ended
+        self.tell, self._announce, self.on_ended = tell, announce, on_ended
         self._unseen = 0  # doubts since the last silence
         self._sizes = 0  # how many different ones the campaign has
         self._avoided: dict[int, datetime] = {}  # sizes of doubts, until when their charge may still come
@@ -164,7 +164,7 @@ class Settler:
                     settling = _settling(verdict, self._clock(), charge)
                     if await self._journal.settle(self._account, settling):
                         ended[key] = verdict
-                        self._on_ended(by_key[key], settling.charge)
+                        self.on_ended(by_key[key], settling.charge)
             left = await self._note_waiting({k: d for k, d in by_key.items() if k not in ended}, verdicts)
         still = {doubt.size for doubt in left if doubt.may_land_late} if off is None else set[int]()
         self._avoided = {size: until for size, until in self._avoided.items() if size in still}
@@ -347,8 +347,12 @@ async def assume(
     reason: str,
     price: Decimal,
     at: datetime,
+    on_ended: Callable[[OpenDoubt, Decimal | None], None] = lambda doubt, charge: None,
 ) -> int:
-    """Carry out a named person's decision about one batch in doubt. Returns its recipients. Raises PlanError."""
+    """Carry out a named person's decision about one batch in doubt. Returns its recipients. Raises PlanError.
+
+    `on_ended` is told of it, as a settler's is.
+    """
     doubts = [doubt for doubt in await journal.open_doubts(account) if doubt.campaign == campaign]
     mine = [doubt for doubt in doubts if doubt.seq == seq]
     if not mine:
@@ -362,12 +366,14 @@ async def assume(
     key = AttemptKey(batch_id=doubt.batch_id, number=doubt.number)
     verdict = operator_word(key, taken=taken, by=by, reason=reason, at=at)
     charge = doubt.size * await journal.segments_of(doubt.batch_id) * price
-    if not await journal.settle(account, _settling(verdict, at, (charge, doubt.gave_up_at))):
+    settling = _settling(verdict, at, (charge, doubt.gave_up_at))
+    if not await journal.settle(account, settling):
         raise PlanError(
             _("batch {seq} of {campaign} has just been settled; see: xinshi audit {campaign}").format(
                 seq=seq, campaign=campaign
             )
         )
+    on_ended(doubt, settling.charge)
     return doubt.size
 
 
