@@ -86,22 +86,23 @@ class KeptList:
         """`path` and `source` as the list was called when it was given. Raises IntakeError: damaged, no room to unpack it."""
         self.path, self.source = path, source
         self._copy = copy
-        with tempfile.TemporaryFile(buffering=0) as unpacked:
-            self.sha256 = self._unpack(unpacked)
-            self.size = unpacked.tell()
-            self._file = os.fdopen(os.dup(unpacked.fileno()), "rb", buffering=0)
-
-    def _unpack(self, unpacked: IO[bytes]) -> str:
-        digest = hashlib.sha256()
         try:
-            with gzip.open(self._copy) as packed:
-                while piece := packed.read(_PIECE_BYTES):
-                    digest.update(piece)
-                    unpacked.write(piece)
+            with tempfile.TemporaryFile() as unpacked:
+                self.sha256 = self._unpack(unpacked)
+                self.size = unpacked.tell()
+                self._file = os.fdopen(os.dup(unpacked.fileno()), "rb", buffering=0)
         except (OSError, EOFError, zlib.error) as exc:
             raise IntakeError(
                 _("the copy of the list cannot be read: {problem}").format(problem=exc), source=self._copy
             ) from exc
+
+    def _unpack(self, unpacked: IO[bytes]) -> str:
+        digest = hashlib.sha256()
+        with gzip.open(self._copy) as packed:
+            while piece := packed.read(_PIECE_BYTES):
+                digest.update(piece)
+                unpacked.write(piece)
+        unpacked.flush()  # where the disk is full, it says so here at the latest
         return digest.hexdigest()
 
     def close(self) -> None:
