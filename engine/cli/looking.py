@@ -17,7 +17,7 @@ from engine.language import _
 from engine.ledger.summary import CampaignSummary
 from engine.loop import run_in_loop
 from engine.model import CampaignState
-from engine.runs.looking import standing
+from engine.runs.looking import is_waited_with, standing
 from engine.runs.looking import status as look
 from engine.runs.looking import why as look_for
 
@@ -30,11 +30,15 @@ def status(campaign: str | None, common: Common) -> int:
     settings = read_settings(common)
     found: list[CampaignSummary] = []
     now: list[str] = []
+    waits: list[bool] = []
 
     async def main() -> int:
         found.extend(await look(settings, campaign))
-        if campaign is not None and not common.json and found[0].state is CampaignState.RUNNING:
+        if campaign is None or common.json:
+            return OK
+        if found[0].state is CampaignState.RUNNING:
             now.append(await standing(settings, campaign))
+        waits.append(found[0].state is CampaignState.PAUSED and await is_waited_with(settings, campaign))
         return OK
 
     run_in_loop(main)
@@ -43,7 +47,7 @@ def status(campaign: str | None, common: Common) -> int:
         out.data(told[0] if campaign is not None else told)
     elif campaign is not None:
         account = settings.account_of(found[0].account)
-        out.page(pages.summary_page(found[0], words=same_journal(common), account=account))
+        out.page(pages.summary_page(found[0], words=same_journal(common), account=account, waits=any(waits)))
         if any(now):
             out.page(_("Now: {now}.\n").format(now=now[0]))
     else:

@@ -535,10 +535,11 @@ def summary_page(
     words: Sequence[str] = (),
     journal: Path | None = None,
     account: AccountSettings | None = None,
+    waits: bool = False,
 ) -> str:
     """How a campaign stands, for somebody who was not there. `words` are the flags that lead to this journal again.
 
-    `account`: whose it is, where the settings know that.
+    `account`: whose it is, where the settings know that. `waits`: a process has it and waits.
     """
     lines: list[Line] = [
         (_("campaign"), summary.campaign, ""),
@@ -574,7 +575,7 @@ def summary_page(
         lines.append((_("journal"), str(journal), ""))
     if summary.intervals or summary.balance_read_at is not None:
         lines.append(times_line())
-    hint = _next_step(summary, words)
+    hint = _next_step(summary, words, waits=waits)
     return f"\n{grid(lines)}" + (f"\n{hint}\n" if hint else "")
 
 
@@ -789,7 +790,8 @@ def _price_seen(summary: CampaignSummary) -> str:
     )
 
 
-def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
+def _next_step(summary: CampaignSummary, words: Sequence[str], *, waits: bool) -> str:
+    """What whoever reads this may do now. An operator's pause is ended by `resume`: `run` would be refused."""
     if PauseReason.IN_DOUBT in summary.reasons:
         settle = " ".join(["xinshi settle", shlex.quote(summary.campaign), *map(shlex.quote, words)])
         return _(
@@ -800,8 +802,11 @@ def _next_step(summary: CampaignSummary, words: Sequence[str]) -> str:
         return ""
     if PauseReason.CONTENT in summary.reasons:
         return _("Mend the text and send it as a new campaign: `xinshi send FILE --text …`")
+    verb = "resume" if PauseReason.OPERATOR in summary.reasons else "run"
     before = [_(_BEFORE_GOING_ON[reason]) for reason in summary.reasons if reason in _BEFORE_GOING_ON]
-    again = shlex.join(["xinshi", "run", summary.campaign, *words])
+    if waits and verb == "run":
+        return "\n".join((*before, _("A process has it, waits, and goes on by itself.")))
+    again = shlex.join(["xinshi", verb, summary.campaign, *words])
     return "\n".join((*before, _("Go on with: {again}").format(again=again)))
 
 

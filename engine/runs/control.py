@@ -12,13 +12,15 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.errors import EngineError, JournalBusy
+from engine.errors import EngineError, JournalBusy, PlanError
 from engine.language import _
 from engine.telemetry import logger
 
+WHOSE = "whose"
+"""An order that changes nothing: it is done where the owner has the campaign."""
 _LONGEST_LINE = 64 * 1024
 _ANSWER_WITHIN_S = 60.0
 
@@ -34,10 +36,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """What the owner says: whether it is done, and a sentence for people."""
+    """What the owner says: whether it is done, and a sentence for people. `is_unfit`: it is not, and never will be."""
 
     done: bool
     words: str
+    is_unfit: bool = False
 
 
 Handler = Callable[[Order], Awaitable[Word]]
@@ -56,7 +59,7 @@ async def listening(journal: Path, handler: Handler) -> AsyncIterator[None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.LimitOverrunError, ValueError):
             word = await _answered(await reader.readline(), handler)
-            writer.write(json.dumps({"done": word.done, "words": word.words}, ensure_ascii=False).encode() + b"\n")
+            writer.write(json.dumps(asdict(word), ensure_ascii=False).encode() + b"\n")
             await writer.drain()
         writer.close()
 
@@ -70,7 +73,10 @@ async def listening(journal: Path, handler: Handler) -> AsyncIterator[None]:
 
 
 async def asked(journal: Path, order: Order) -> Word | None:
-    """What the owner of the journal says to an order; None when nobody listens. Raises JournalBusy when it says nothing."""
+    """What the owner of the journal says to an order; None when nobody listens.
+
+    Raises PlanError for an order that is unfit, as without an owner, and JournalBusy when the owner says nothing.
+    """
     try:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
             with _near(socket_path(journal)) as near:
@@ -87,6 +93,8 @@ async def asked(journal: Path, order: Order) -> Word | None:
         raise JournalBusy(_("the process that owns the journal does not answer")) from error
     if answer is None:
         raise JournalBusy(_("the process that owns the journal is just ending; try again"))
+    if answer.get("is_unfit"):
+        raise PlanError(str(answer["words"]))
     return Word(done=bool(answer["done"]), words=str(answer["words"]))
 
 
@@ -102,7 +110,7 @@ async def _answered(line: bytes, handler: Handler) -> Word:
         return await handler(order)
     except EngineError as error:
         logger.warning("an order could not be carried out", extra={"verb": order.verb, "problem": str(error)})
-        return Word(done=False, words=str(error))
+        return Word(done=False, words=str(error), is_unfit=isinstance(error, PlanError))
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from engine.ledger.points import add_up
 from engine.ledger.price import KEPT, ratio_of
 from engine.ledger.summary import CampaignSummary, summarise
 from engine.numbers import normalise
-from engine.runs.control import Order, asked
+from engine.runs.control import WHOSE, Order, asked
 from engine.settings import Settings
 
 _CAMPAIGNS_NAMED = 8  # where a number is in none of them
@@ -184,6 +184,15 @@ async def standing(settings: Settings, campaign: str) -> str:
     except JournalBusy:
         return ""
     return word.words if word is not None and word.done else ""
+
+
+async def is_waited_with(settings: Settings, campaign: str) -> bool:
+    """Whether a process has the campaign."""
+    try:
+        word = await asked(settings.journal_path, Order(verb=WHOSE, campaign=campaign))
+    except (JournalBusy, PlanError):
+        return False
+    return word is not None and word.done
 
 
 def refuse_folder(journal: Path) -> None:

@@ -17,11 +17,13 @@ from engine.dispatch.waiting import first_of
 from engine.errors import PlanError
 from engine.journal.port import CampaignRecord, Journal
 from engine.language import N_, _, _n
-from engine.model import CampaignState, PauseReason
-from engine.runs.control import Order, Word
+from engine.model import BatchState, CampaignState, PauseReason
+from engine.runs.control import WHOSE, Order, Word
 
 PAUSED = N_("paused by the operator")
 SENDING = N_("sending")
+_OPEN = (BatchState.PLANNED, BatchState.CLAIMED, BatchState.SUBMITTING, BatchState.IN_DOUBT)
+_OF_THE_REST = {"pause": N_("pause"), "resume": N_("resume"), "cancel": N_("cancel")}
 LOOK_S = 1.0
 """How often the clock is looked at while the hours are closed: it may be set."""
 
@@ -161,8 +163,14 @@ class Steering:
         if record.stored_state is CampaignState.CANCELLED:
             return Word(done=order.verb == "cancel", words=_("{name} is cancelled already").format(name=record.name))
         running = record.campaign_id == self._campaign_id
+        if order.verb == WHOSE:
+            growing = self._growing is not None and record.campaign_id in self._growing.campaigns
+            return Word(done=running or growing, words="")
         if self._growing is not None and record.campaign_id in self._growing.campaigns:
             return await self._on_growing(self._growing, record, order)
+        if order.verb in _OF_THE_REST and not running and not record.grows and not await self._is_open(record):
+            words = _("{name} is finished: nothing of it is left to {verb}")
+            return Word(done=True, words=words.format(name=record.name, verb=_(_OF_THE_REST[order.verb])))
         match order.verb:
             case "pause":
                 return await self._pause(record, running)
@@ -174,6 +182,11 @@ class Steering:
                 return await self._pace(record, running, order.words)
             case _:
                 return Word(done=False, words=_("nobody here knows the order {verb!r}").format(verb=order.verb))
+
+    async def _is_open(self, record: CampaignRecord) -> bool:
+        """Whether anything of it may still be sent, or come to be."""
+        counts = await self._journal.counts(record.campaign_id)
+        return any(counts.states[state].batches for state in _OPEN if state in counts.states)
 
     async def _on_growing(self, growing: Growing, record: CampaignRecord, order: Order) -> Word:
         """Of several campaigns one: the journal says who may send, and the pool looks there."""

@@ -131,10 +131,18 @@ async def test_orders_are_obeyed_while_it_waits(desk: Desk, order: str) -> None:
         *desk.order("--window", "08:30-20:00", "--campaign", "spring", "--json"), environ=clock_at(3, 0, 0)
     )
     await during(process, until(lambda: paused_for_hours(desk)))
+    seen = (await desk.run("status", "spring")).output
+    assert "A process has it, waits, and goes on by itself." in seen, seen
+    assert "xinshi run" not in seen  # it would be refused
+    wrong = await desk.run(order, "sprung")
+    assert (wrong.code, wrong.output) == (2, ""), wrong.errors
+    assert "there is no campaign named 'sprung'" in wrong.errors
     assert (await desk.run(order, "spring")).code == 0
     if order == "pause":
         reasons = "SELECT reasons FROM campaign"
         await until(lambda: desk.rows(reasons) == [('["operator"]',)])
+        seen = (await desk.run("status", "spring")).output
+        assert "Go on with: xinshi resume spring" in seen, seen
         assert (await desk.run("resume", "spring")).code == 0
         await until(lambda: paused_for_hours(desk))
         assert (await desk.run("cancel", "spring")).code == 0

@@ -55,6 +55,16 @@ async def test_a_cancelled_order_that_comes_again_has_ended(desk: Desk) -> None:
     assert desk.truth["accepted_numbers"] == 10
 
 
+async def test_of_a_finished_campaign_nothing_is_paused_resumed_or_cancelled(desk: Desk) -> None:
+    desk.list(3)
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code == 0
+
+    for verb in ("pause", "resume", "cancel"):
+        end = await desk.run(verb, "spring")
+        assert (end.code, end.output) == (0, f"spring is finished: nothing of it is left to {verb}\n"), end.errors
+        assert (await desk.run("status", "spring", "--json")).json["state"] == "finished"
+
+
 async def test_check_says_of_sqlite_that_it_is_fine(desk: Desk) -> None:
     end = await desk.run("check")
 
