@@ -20,7 +20,7 @@ from typing import Any
 from engine.simulator import Fault, Simulator, SimulatorSettings
 from tests.laws.house import Ended, House, complaints, told
 
-ROWS, ALONE, TOGETHER = 20_000, 0.05, 0.02
+ROWS, BATCH, ALONE, TOGETHER = 20_000, 100, 0.05, 0.02
 AT_ONCE = 3
 ROUNDS = 12  # of `run` and `settle` after the first end; a campaign that refusals pause needs many
 MOST_IN_VAIN = 2  # reports may still be on their way: a `settle` takes longer than they do
@@ -41,6 +41,8 @@ refusals = 50
 enabled = {tracking}
 report_interval_s = 0.5
 reply_interval_s = 2
+[batch]
+max_recipients = {batch}
 """
 _GATEWAY: dict[str, Any] = {"hang_s": 1.6, "refuse_s": 0.05, "latency_s": 0.002, "report_delay_s": 0.3}
 _LOST = {Fault.DROP_ANSWER: 0.03, Fault.RESET_BEFORE: 0.02}
@@ -124,11 +126,11 @@ CASES = (
 )
 
 
-async def run_case(case: Case, seed: int, folder: Path, *, rows: int = ROWS) -> Ran:
+async def run_case(case: Case, seed: int, folder: Path, *, rows: int = ROWS, batch: int = BATCH) -> Ran:
     """Send one campaign in this weather, go on as long as it goes on, and hold it against the truth."""
     async with Simulator(SimulatorSettings(seed=seed, faults=case.faults, **{**_GATEWAY, **case.gateway})) as sim:
         house = House(folder=folder, sim=sim)
-        settings = _SETTINGS.format(tracking=str(case.tracking).lower())
+        settings = _SETTINGS.format(tracking=str(case.tracking).lower(), batch=batch)
         patience = f"[settlement]\nmin_age_s = {MIN_AGE_S}\nbalance_settle_s = 0.1"
         numbers = house.settle_in(rows, seed=seed, settings=settings, patience=patience, account=case.account)
         if case.planted:
@@ -186,7 +188,9 @@ def _held_against(house: House, truth: dict[str, object], status: dict[str, Any]
     )
 
 
-async def run_all(cases: Sequence[Case], seeds: Sequence[int], *, rows: int = ROWS) -> dict[str, Ran]:
+async def run_all(
+    cases: Sequence[Case], seeds: Sequence[int], *, rows: int = ROWS, batch: int = BATCH
+) -> dict[str, Ran]:
     """Every case with every seed, a few at a time."""
     at_once = asyncio.Semaphore(AT_ONCE)
     found: dict[str, Ran] = {case.name: Ran() for case in cases}
@@ -194,7 +198,7 @@ async def run_all(cases: Sequence[Case], seeds: Sequence[int], *, rows: int = RO
     async def one(case: Case, seed: int) -> None:
         async with at_once:
             with tempfile.TemporaryDirectory() as folder:
-                ran = await run_case(case, seed, Path(folder), rows=rows)
+                ran = await run_case(case, seed, Path(folder), rows=rows, batch=batch)
         if not ran.is_clean:
             print(f"NOT CLEAN: {case.name}, seed {seed}: {ran}", file=sys.stderr)
         found[case.name] += ran
