@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 import tests.compiled  # noqa: F401  for the whole session
+from tests.forking import Forking
 
 os.environ["XINSHI_LANG"] = "en"
 gc.disable()  # until all tests are loaded
@@ -34,3 +38,11 @@ def pytest_collection_finish() -> None:
     """What was loaded is there to stay: no search for rubbish looks at it, neither meanwhile nor again."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="module")
+def forking() -> Iterator[None]:
+    """What reads lists and workbooks is forked from here, in place of an interpreter for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Forking)
+        yield

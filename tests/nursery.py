@@ -2,8 +2,8 @@
 
 What is started is a real process with its own environment, folder and streams. It can be killed like any other, and before
 it ends everything runs that an interpreter runs at its end, but for taking down the loaded modules: copying their memory took
-longer than most commands. The process that reads a command's list is forked too. `python -m engine` itself is started where
-loading or that matters, and the reading process by its own tests.
+longer than most commands. What reads a command's list is forked too. `python -m engine` itself is started where loading or that
+matters.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import atexit
 import contextlib
 import gc
 import importlib
-import inspect
 import json
 import os
 import pkgutil
@@ -26,12 +25,13 @@ import struct
 import subprocess
 import sys
 import threading
-import traceback
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
+
+from tests.forking import Forking
 
 ROOT = Path(__file__).parents[1]
 _OURS = ("XINSHI_", "XDG_", "_XINSHI_", "PYTEST_", "TERM", "COLUMNS", "NO_COLOR")
@@ -143,58 +143,13 @@ def _arm() -> None:
     """Do with the variables of tests what our modules do with them when they are loaded, which they were before."""
     from engine import clock, crashing
 
-    subprocess.Popen = _Forking  # type: ignore[misc]
+    subprocess.Popen = Forking  # type: ignore[misc]
     clock._OFF = timedelta(seconds=float(os.environ.get("_XINSHI_CLOCK", "0")))
     if crashing._VARIABLE in os.environ:
         armed = crashing._armed(os.environ[crashing._VARIABLE])
         for module in list(sys.modules.values()):
             if vars(module).get("passing") is crashing._nothing:
                 module.passing = armed  # type: ignore[attr-defined]
-
-
-class _Forking(subprocess.Popen[bytes]):
-    """Forks the process that reads a list from the command that wants it; whatever else a command starts is started."""
-
-    def _execute_child(self, *how: Any) -> None:
-        names = inspect.signature(super()._execute_child).parameters  # type: ignore[misc]
-        given = dict(zip(names, how, strict=True))
-        if given["args"][-2:] != ["-m", "engine.orders.pipeline"] or threading.active_count() > 1:
-            super()._execute_child(*how)  # type: ignore[misc]
-            return
-        ends = (given["p2cread"], given["c2pwrite"])
-        self.pid = os.fork()
-        if self.pid == 0:
-            _read_a_list(ends, given["pass_fds"], given["env"])
-        self._child_created = True
-        for fd in ends:
-            os.close(fd)
-
-
-def _read_a_list(ends: tuple[int, int], kept: Collection[int], environ: Mapping[str, str]) -> NoReturn:
-    """Turn this child into `python -m engine.orders.pipeline`, to its end."""
-    from engine.orders import pipeline
-
-    code = 1
-    try:
-        for at, fd in enumerate(ends):
-            os.dup2(fd, at)
-        for fd in map(int, os.listdir("/proc/self/fd")):
-            if fd > 2 and fd not in kept:
-                with contextlib.suppress(OSError):  # the folder's own, closed already
-                    os.close(fd)
-        os.environ.clear()
-        os.environ.update(environ)
-        _held = (sys.stdin, sys.stdout)  # what they hold is the command's to write
-        sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
-        pipeline.main()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-        raise
-    finally:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.flush()
-        os._exit(code)
 
 
 class _Pipe(asyncio.StreamReaderProtocol):

@@ -9,6 +9,8 @@ import pytest
 
 from tests.fuzz.fuzz_intake import example, one
 
+pytestmark = pytest.mark.usefixtures("forking")
+
 STEP = 70
 
 

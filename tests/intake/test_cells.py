@@ -21,6 +21,8 @@ from tests.intake.books import xlsx
 from tests.intake.lists import harvested, taken, written
 from tests.numbers import mobile, mobiles
 
+pytestmark = pytest.mark.usefixtures("forking")
+
 A, B = mobiles(2)
 
 # The cases that every reader of CSV is held against, with a column of mobiles in front, and rows as they must come back.

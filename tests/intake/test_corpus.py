@@ -21,6 +21,8 @@ from tests.intake.books import At, Date, Error, ods, ole, protected, xls, xlsx
 from tests.intake.lists import flagged, harvested, taken, written, zipped
 from tests.numbers import mobiles
 
+pytestmark = pytest.mark.usefixtures("forking")
+
 A, B, C, D = mobiles(4)
 FULL_WIDTH = str.maketrans("0123456789+", "０１２３４５６７８９＋")
 HEAD = f"姓名,手机号,城市\n张三,{A},上海\n"
