@@ -418,12 +418,25 @@ class Journal(Protocol):
         """Seq, size and segments a recipient of every batch that is still planned, in order."""
         ...
 
-    async def planned_kinds(self, campaign_id: int, *, up_to: int | None = None) -> list[Kind]:
-        """The planned batches by size and segments, up to the one with the seq `up_to`; there may be as many as recipients."""
+    async def planned_kinds(
+        self, campaign_id: int, *, up_to: int | None = None, split_after: int | None = None
+    ) -> list[Kind]:
+        """The planned batches by size and segments; there may be as many as recipients.
+
+        `up_to`, `split_after`: only those that `set_sendable` lets go.
+        """
         ...
 
-    async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
-        """Set up to which batch the campaign may send; None: all of it."""
+    async def last_seq(self, campaign_id: int) -> int:
+        """The seq of the campaign's last batch, whatever became of it; 0 where it has none."""
+        ...
+
+    async def set_sendable(self, campaign_id: int, sendable: int | None, *, split_after: int | None = None) -> None:
+        """Set up to which batch the campaign may send; None: all of it.
+
+        `split_after`: what was the last batch when this was decided. What stands behind it are parts of those that may go, and may go
+        too, until this is set anew or the journal is closed.
+        """
         ...
 
     async def messages(self, campaign_id: int) -> list[Message]:

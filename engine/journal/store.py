@@ -143,11 +143,22 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks, ForgettingLooks, QueueLoo
         )
         return [(row.seq, row.size, row.segments) for row in rows]
 
-    async def planned_kinds(self, campaign_id: int, *, up_to: int | None = None) -> list[Kind]:
-        """The planned batches by size and segments, up to the one with the seq `up_to`; there may be as many as recipients."""
+    async def last_seq(self, campaign_id: int) -> int:
+        """The seq of the campaign's last batch, whatever became of it; 0 where it has none."""
+        ((last,),) = await self._all(select(func.max(batch.c.seq)).where(batch.c.campaign_id == campaign_id))
+        return last or 0
+
+    async def planned_kinds(
+        self, campaign_id: int, *, up_to: int | None = None, split_after: int | None = None
+    ) -> list[Kind]:
+        """The planned batches by size and segments; there may be as many as recipients.
+
+        `up_to`, `split_after`: only those that `set_sendable` lets go.
+        """
         mine = (batch.c.campaign_id == campaign_id) & (batch.c.state == BatchState.PLANNED.value)
         if up_to is not None:
-            mine &= batch.c.seq <= up_to
+            may_go = batch.c.seq <= up_to
+            mine &= may_go if split_after is None else may_go | (batch.c.seq > split_after)
         texts = select(message.c.segments).where(message.c.campaign_id == campaign_id).limit(2)
         of_one_text = select(batch.c.size, func.count()).where(mine).group_by(batch.c.size)
         of_several = (
@@ -285,6 +296,7 @@ class SqlJournal(
         self.owner, self.epoch = owner, epoch
         self._writer, self._lock = writer, lock
         self._commits = Commits(writer)
+        self._split_after: dict[int, int | None] = {}  # by campaign, see `set_sendable`: no longer than its run
 
     async def close(self) -> None:
         """Write what was begun, let go of the connections, then of the lock."""
@@ -341,15 +353,17 @@ class SqlJournal(
         """Cancel what has not started, for good. Returns how many recipients that were."""
         return await self._commits.do(writes.cancel, campaign_id)
 
-    async def set_sendable(self, campaign_id: int, sendable: int | None) -> None:
+    async def set_sendable(self, campaign_id: int, sendable: int | None, *, split_after: int | None = None) -> None:
         """Set up to which batch the campaign may send; None: all of it."""
         await self._commits.do(writes.release_withheld, (campaign_id, sendable))
+        self._split_after[campaign_id] = split_after
 
     async def claim_batches(
         self, campaign_id: int, *, limit: int, lease_until_s: float, avoiding: Sequence[int] = ()
     ) -> list[Claim]:
         """Take the right to up to `limit` planned batches, in their order; none of a size in `avoiding`."""
-        order = (campaign_id, limit, self.owner, self.epoch, lease_until_s, tuple(avoiding))
+        split_after = self._split_after.get(campaign_id)
+        order = (campaign_id, limit, self.owner, self.epoch, lease_until_s, tuple(avoiding), split_after)
         return writes.claims_of(order, await self._commits.do(writes.claim, order))
 
     async def release(self, claims: Sequence[Claim]) -> None:

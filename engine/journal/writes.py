@@ -274,7 +274,7 @@ def release_withheld(connection: Connection, changes: Sequence[tuple[int, int | 
     return [None] * len(changes)
 
 
-ClaimOrder = tuple[int, int, str, int, float, tuple[int, ...]]
+ClaimOrder = tuple[int, int, str, int, float, tuple[int, ...], int | None]
 
 _NOT_SENDING = ("planning", CampaignState.CANCELLED.value)
 
@@ -290,7 +290,7 @@ def claim(connection: Connection, orders: Sequence[ClaimOrder]) -> list[Found]:
 
 def claims_of(order: ClaimOrder, found: Found) -> list[Claim]:
     """What was taken, in order. A claim brings its text along: nobody holds a million of them."""
-    campaign_id, _, name, epoch, lease_until_s, _ = order
+    campaign_id, _, name, epoch, lease_until_s, _, _ = order
     rows, said = found
     texts = {seq: Message(*text) for seq, text in said.items()}
     return [
@@ -310,12 +310,14 @@ def claims_of(order: ClaimOrder, found: Found) -> list[Claim]:
     ]
 
 
+_NO_BATCH = 2**31 - 1  # stands behind this one
+
 _PLANNED = Fetch(
     select(batch.c.id, batch.c.seq, batch.c.message_seq, batch.c.size, batch.c.mobiles, batch.c.attempts)
     .join(campaign, campaign.c.id == batch.c.campaign_id)
     .where(batch.c.campaign_id == bindparam("campaign"), batch.c.state == BatchState.PLANNED.value)
     .where(campaign.c.state.not_in(_NOT_SENDING))
-    .where(campaign.c.sendable.is_(None) | (batch.c.seq <= campaign.c.sendable))
+    .where(campaign.c.sendable.is_(None) | (batch.c.seq <= campaign.c.sendable) | (batch.c.seq > bindparam("behind")))
     .where(batch.c.size.not_in(bindparam("avoiding", expanding=True)))
     .order_by(batch.c.seq)
     .limit(bindparam("most"))
@@ -337,8 +339,10 @@ _CLAIM = Bulk(
 
 
 def _claim(connection: Connection, order: ClaimOrder) -> Found:
-    campaign_id, limit, name, epoch, lease_until_s, avoiding = order
-    rows = _PLANNED.rows(connection, {"campaign": campaign_id, "most": limit, "avoiding": list(avoiding)})
+    campaign_id, limit, name, epoch, lease_until_s, avoiding, split_after = order
+    behind = _NO_BATCH if split_after is None else split_after
+    wanted = {"campaign": campaign_id, "most": limit, "avoiding": list(avoiding), "behind": behind}
+    rows = _PLANNED.rows(connection, wanted)
     if not rows:
         return [], {}
     _expect(_CLAIM.execute(connection, [(row[0], name, epoch, lease_until_s) for row in rows]), len(rows), rows[0][1])

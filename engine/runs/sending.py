@@ -61,6 +61,7 @@ class Sending:
         self._journal, self._steering = outfit.journal, outfit.steering
         self._settler = outfit.settler(live)
         self._floor: Floor | None = None
+        self._split_after: int | None = None
 
     async def run(self, left: list[Kind]) -> PoolEnd | None:
         """Send what is `left`. Why it ended; None: the campaign is cancelled."""
@@ -76,7 +77,9 @@ class Sending:
             return release
         canary = await self._canary(release)
         last_seq = release.last_seq if canary is None else min(canary, release.last_seq or canary)
-        await self._journal.set_sendable(campaign_id, last_seq)
+        # What is split from here on stands behind the last batch: parts that come back are still of those that may go.
+        self._split_after = await self._journal.last_seq(campaign_id)
+        await self._journal.set_sendable(campaign_id, last_seq, split_after=self._split_after)
         self._show(release, balance, spending)
         barred = self._outfit.barred = Barred()  # from here on opt-outs reach it; those of before are read now
         barred.add((await self._journal.opted_out(self._outfit.account_key, since=self._record.screened)).mobiles)
@@ -87,7 +90,7 @@ class Sending:
             if canary is not None and canary == last_seq and end is not None and end.reason is None:
                 end = await self._judge_canary(canary)
                 if end is not None and end.reason is None:
-                    await self._journal.set_sendable(campaign_id, release.last_seq)
+                    await self._journal.set_sendable(campaign_id, release.last_seq, split_after=self._split_after)
                     end = await self._send_and_settle(make_pool, sizes=sizes, last_seq=release.last_seq)
             await self._outfit.closing_reading(campaign_id, self._live, self._settler, self._stop)
         if end is not None and end.reason is None and release.last_seq is not None:
@@ -220,7 +223,9 @@ class Sending:
         fruitless, accepted = 0, -1
 
         async def may_send() -> bool:
-            planned = await self._journal.planned_kinds(record.campaign_id, up_to=last_seq)
+            planned = await self._journal.planned_kinds(
+                record.campaign_id, up_to=last_seq, split_after=self._split_after
+            )
             avoided = settler.avoided_sizes
             return any(kind.size not in avoided for kind in planned)
 

@@ -96,6 +96,24 @@ async def test_what_was_not_released_stays_behind(place: Place, journal: SqlJour
     assert [claim.seq for claim in await claimed(journal, campaign_id)] == [2]
 
 
+async def test_parts_of_what_was_released_may_go_as_often_as_they_come_back(place: Place, journal: SqlJournal) -> None:
+    campaign_id = await planned(journal, 10, 10)
+    before = await journal.last_seq(campaign_id)
+    await journal.set_sendable(campaign_id, 1, split_after=before)
+    (whole,) = await claimed(journal, campaign_id)
+    await journal.release(await journal.split_batch(whole, (6, 4)))
+    assert await journal.planned_kinds(campaign_id, up_to=1) == []
+    kinds = await journal.planned_kinds(campaign_id, up_to=1, split_after=before)
+    assert sorted(kind.size for kind in kinds) == [4, 6]
+    again = await claimed(journal, campaign_id)
+    assert [claim.seq for claim in again] == [3, 4]
+    await journal.release(again)
+    await journal.set_sendable(
+        campaign_id, 2, split_after=await journal.last_seq(campaign_id)
+    )  # the next run counts them last
+    assert [claim.seq for claim in await claimed(journal, campaign_id)] == [2]
+
+
 async def test_the_figures_and_the_laws_count_everybody_once(place: Place, journal: SqlJournal) -> None:
     campaign_id = await planned(journal, 10, 7)
     one, two = await claimed(journal, campaign_id)
