@@ -10,7 +10,7 @@ from engine.cli import out, pages
 from engine.cli.beginning import read_settings
 from engine.cli.exits import OK
 from engine.cli.words import Common
-from engine.errors import PlanError
+from engine.errors import BadRecipient, PlanError
 from engine.intake import Seen, inspect, read
 from engine.journal.port import OptOut, OptOutSource
 from engine.language import _, _n
@@ -25,7 +25,7 @@ from engine.runs.looking import opted_out
 
 def add(numbers: Sequence[str], reason: str, scope: str, common: Common) -> int:
     """These people get no more messages."""
-    mobiles = [normalise(number) for number in numbers]
+    mobiles = [_mobile(number) for number in numbers]
     return _record(mobiles, reason, OptOutSource.OPERATOR, scope, common)
 
 
@@ -46,6 +46,14 @@ def import_(file: Path, column: str | None, reason: str, scope: str, common: Com
     return _record(
         mobiles, reason or _("imported from {name}").format(name=file.name), OptOutSource.IMPORT, scope, common
     )
+
+
+def _mobile(number: str) -> str:
+    """Raises BadRecipient, which says of which number."""
+    try:
+        return normalise(number)
+    except BadRecipient as problem:
+        raise BadRecipient(f"{number}: {problem}") from problem
 
 
 def _everywhere(scope: str) -> bool:
@@ -74,7 +82,7 @@ def remove(numbers: Sequence[str], reason: str, scope: str, common: Common) -> i
     """These people may get messages again."""
     everywhere = _everywhere(scope)
     settings = read_settings(common)
-    mobiles = [normalise(number) for number in numbers]
+    mobiles = [_mobile(number) for number in numbers]
 
     async def main() -> int:
         removed = await opt_in(settings, common.account, mobiles, reason=reason, everywhere=everywhere)

@@ -88,6 +88,7 @@ _STATES = {
     "cancelled": (N_("cancelled"), ""),
     "expired": (N_("expired"), ""),
 }
+_ENCODINGS = {"workbook": "Excel"}
 _USUAL_ANSWER_S = 0.5  # many gateways answer no sooner
 _MOST_REASONS = 5  # shown per state
 _MOST_LINES = 20  # shown of those left out
@@ -183,7 +184,7 @@ def _segments_words(plan: Plan) -> str:
         )
     spread = plan.tally.spread
     shares = [
-        f"{parts_words(segments)}: {_share(spread[segments], plan.tally.recipients)}"
+        _("{parts}: {share}").format(parts=parts_words(segments), share=_share(spread[segments], plan.tally.recipients))
         for segments in sorted(spread)[:_SPREAD_SHOWN]
     ]
     return _(", ").join([*shares, *(["…"] if len(spread) > _SPREAD_SHOWN else [])])
@@ -241,7 +242,7 @@ def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[
         yield (
             _("list"),
             _("{label} ({encoding}, numbers in {column})").format(
-                label=each.label, encoding=each.encoding.upper(), column=label
+                label=each.label, encoding=_ENCODINGS.get(each.encoding, each.encoding.upper()), column=label
             ),
             "",
         )
@@ -292,6 +293,8 @@ def _cut(text: str, most: int) -> str:
 
 def plan_hint(plan: Plan) -> str:
     """What to do after a preview."""
+    if plan.conduct.scheduled_for is None and hours_of(plan.conduct).opens_at(wall_time()) is None:
+        return _("`send` would refuse this (5): it can never begin. Give another --expire, --window or --at.\n")
     return _("Send exactly this: the same words after `xinshi send`, with --plan {plan_hash}\n").format(
         plan_hash=plan.plan_hash
     )
@@ -421,7 +424,9 @@ def _conduct_lines(plan: Plan) -> Iterator[Line]:
         yield "  " + _("opens"), _("NEVER: it expires before its hours begin"), ""
     elif conduct.not_before is not None or conduct.windows or conduct.expires_at is not None:
         yield "  " + _("opens"), _("now") if begin <= now else moment_words(begin, now, hours.zone), ""
-        yield "  " + _("ends"), ends_words(hours, now, plan.forecast_s).removeprefix("ends "), ""
+        end = hours.ends_at(now, plan.forecast_s)
+        words = ends_words(hours, now, plan.forecast_s) if end is None else moment_words(end, now, hours.zone)
+        yield "  " + _("ends"), words, ""
     if conduct.expires_at is not None:
         yield "  " + _("expires"), moment_words(conduct.expires_at, now, hours.zone), ""
     if conduct.canary:
@@ -476,7 +481,7 @@ def pace_words(conduct: Conduct, account: AccountSettings) -> str:
 
 def _pace_line(summary: CampaignSummary, account: AccountSettings) -> Line:
     whose = _("given for this campaign") if summary.conduct.has_own_pace else _("as the settings say")
-    return (_("pace"), f"{pace_words(summary.conduct, account)} ({whose})", "")
+    return (_("pace"), _("{pace} ({whose})").format(pace=pace_words(summary.conduct, account), whose=whose), "")
 
 
 def _limit_words(pace: PaceSettings) -> str:
@@ -847,7 +852,8 @@ def balance_lines(balance: Balance) -> list[Line]:
     if balance.remaining is not None:
         left = (_("points left"), balance.remaining, "")
     bought: list[Line] = [] if balance.send_total is None else [(_("ever bought"), balance.send_total, "")]
-    return [left, *bought, (_("paid"), f"{kind[balance.prepaid]} ({balance.payinfo})", "")]
+    paid = kind[balance.prepaid]
+    return [left, *bought, (_("paid"), paid if paid == balance.payinfo else f"{paid} ({balance.payinfo})", "")]
 
 
 def balance_json(balance: Balance) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def showing(live: Live, lively: bool) -> Iterator[None]:
 
 def _state(live: Live) -> tuple[int, int | None, str]:
     if not live.recipients:
-        return 0, None, _("{rows:,} rows").format(rows=live.rows)
+        return 0, None, _("{rows:,} rows").format(rows=live.rows) if live.rows else ""
     now = live.collector.progress()
     done = now.accepted + now.refused + now.in_doubt
     parts = [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.settings import Settings
 
 _VALUES_SHOWN = 5
+_KINDS = {MARKETING: (MARKETING, "营销短信"), NOTICE: (NOTICE, "通知短信")}  # and how they may be answered
 _THINGS = {"texts": N_("texts"), "different cells": N_("different cells")}
 AGAIN_HINT = N_("Many of them got nearly this text lately: where nobody can be asked, `send` wants --again as well.\n")
 Line = tuple[str, str, str]
@@ -40,11 +41,13 @@ def with_kind(settings: Settings, order: Order, common: Common, *, asks: bool) -
             ),
         )
         return settings
-    out.ask(_("Is this marketing, or a notice? [m/n] "))
-    said = read_line().strip().lower()
-    kind = next((kind for kind in (MARKETING, NOTICE) if said and kind.startswith(said)), None)
-    if kind is None:
-        raise PlanError(_("{said!r} is neither marketing nor notice; say it with --kind").format(said=said))
+    kind = None
+    while kind is None:
+        out.ask(_("Is this marketing, or a notice? [m/n] "))
+        said = read_line().strip().lower()
+        if not said:
+            raise PlanError(_("{said!r} is neither marketing nor notice; say it with --kind").format(said=said))
+        kind = next((kind for kind, words in _KINDS.items() if any(word.startswith(said) for word in words)), None)
     return replace(settings, message=settings.message.model_copy(update={"kind": kind}))
 
 
@@ -148,7 +151,7 @@ def checked_words(checked: Checked) -> str:
             checked=checked.checked, of=of, things=_(_THINGS[checked.things])
         )
     why = f" ({checked.problem})" if checked.problem else ""
-    return f"{asked}: {verdict}{why}"
+    return _("{asked}: {verdict}{why}").format(asked=asked, verdict=verdict, why=why)
 
 
 def screening_json(plan: Plan) -> dict[str, Any]:

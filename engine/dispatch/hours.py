@@ -139,7 +139,7 @@ def read_windows(texts: Sequence[str]) -> tuple[Window, ...]:
 
 
 def _read_one(text: str) -> Iterator[Window]:
-    rest, weekdays = text.strip(), _EVERY_DAY
+    rest, weekdays = text.strip().replace("：", ":"), _EVERY_DAY
     if named := _DAYS.match(rest):
         weekdays, rest = _weekdays(named[1], named[2] or named[1], text), rest[named.end() :]
     for part in re.split(r"[,，]", rest):
@@ -176,12 +176,12 @@ def _no_window(text: str) -> PlanError:
     )
 
 
-_MOMENT = re.compile(r"(?:(\d{4})-(\d{1,2})-(\d{1,2})[ T])?(\d{1,2}):(\d{2})(?::(\d{2}))?(Z|[+-]\d{2}:?\d{2})?")
+_MOMENT = re.compile(r"(?:(\d{4})[-/](\d{1,2})[-/](\d{1,2})[ T])?(\d{1,2}):(\d{2})(?::(\d{2}))?(Z|[+-]\d{2}:?\d{2})?")
 
 
 def read_moment(text: str, *, now: datetime, zone: tzinfo = CHINA) -> datetime:
-    """`2026-11-23 09:00`, or `09:00`: the next time it is nine. With `Z` or `+08:00` that zone, else `zone`. Raises PlanError."""
-    found = _MOMENT.fullmatch(text.strip())
+    """`2026-11-23 09:00` or `2026/11/23 9:00`, or `09:00`: the next time it is nine. With `Z` or `+08:00` that zone, else `zone`. Raises PlanError."""
+    found = _MOMENT.fullmatch(text.strip().replace("：", ":"))
     problem = PlanError(
         _("{text!r} is no time; write 2026-11-23 09:00, or 09:00 for the next time it is nine").format(text=text)
     )

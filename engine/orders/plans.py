@@ -183,7 +183,7 @@ class Planner:
     async def plan(self, journal: SqlJournal | None, balance: Balance | None, problem: str) -> Plan:
         """Store what the order comes to, unseen; without a journal of one's own: only count it. Raises PlanError, IntakeError."""
         order, gate = self._order, self._gate
-        self._live.phase = N_("reading")
+        self._live.phase = N_("reading the list")
         async with self._looking(journal) as books:
             whole = None if order.add_to is None else await addition(books, order.add_to, gate)
             wording = wording_of(order, gate) if whole is None else whole.wording
@@ -288,7 +288,7 @@ class Planner:
         """What the gateway says of the texts before the lists are read; None: it depends on the rows. Raises SendRefused."""
         self._live.phase = N_("asking about forbidden words")
         checked = await check_fixed(asker, wording)
-        self._live.phase = N_("reading")
+        self._live.phase = N_("reading the list")
         return checked
 
     async def _checked_rows(self, asker: Asker, wording: Wording) -> Checked:
@@ -296,7 +296,7 @@ class Planner:
         assert not isinstance(wording, SameText)
         self._live.phase = N_("asking about forbidden words")
         checked = await check_rows(asker, wording, self._reading.survey, most=self._gate.settings.message.check_most)
-        self._live.phase = N_("reading")
+        self._live.phase = N_("reading the list")
         return checked
 
     @asynccontextmanager
@@ -491,6 +491,8 @@ def _unused(folder: Path, whole: Addition, given: tuple[Path, ...]) -> Path:
 def _refuse_nobody(listing: Listing, tally: PlanTally) -> None:
     if not tally.recipients:
         left_out = ", ".join(f"{count:,} {_(reason.value)}" for reason, count in tally.excluded.most_common())
+        if not tally.rows:
+            raise PlanError(_("{names}: it has no row to send to").format(names=_names(listing)))
         raise PlanError(
             _("{names}: none of its {rows:,} rows holds a number that can be sent to ({left_out})").format(
                 names=_names(listing), rows=tally.rows, left_out=left_out

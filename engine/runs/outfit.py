@@ -84,7 +84,7 @@ class Outfit:
 
     async def closing_reading(self, campaign_id: int | None, live: Live, settler: Settler, stop: Stop) -> None:
         """Read the balance once more, so that the interval of this run is closed. Without it the run is valid all the same."""
-        live.phase = N_("closing")
+        live.phase = N_("ending")
         try:
             async with asyncio.timeout(self.settings.timeouts.connect_s + self.settings.timeouts.answer_s):
                 await unless_set(stop.now, settler.read(campaign_id))

@@ -53,6 +53,7 @@ LISTS: dict[str, tuple[Write, tuple[str, ...], list[str]]] = {
     "no encoding": (lambda path: path.write_text(f"手机号\n{mobile()}\n"), ("--encoding", "klingon"), ["'klingon'"]),
     "50 MB on one line": (lambda path: path.write_bytes(b"1" * 50_000_000), (), ["line 1", "longer than 1024 KiB"]),
     "nobody to send to": (lambda path: path.write_text("手机号\n123\n456\n"), (), ["none of its 2 rows"]),
+    "a header alone": (lambda path: path.write_text("手机号\n"), (), ["no row to send to"]),
     "an open quote": (lambda path: path.write_text(f'手机号,名\n{mobile()},"王\n{mobile(2)},李\n'), (), ["line 2", "quote"]),
 }  # fmt: skip
 

@@ -165,6 +165,8 @@ async def test_what_can_never_begin_is_refused_and_leaves_nothing(desk: Desk, wo
     assert end.code == 5
     assert "nothing was sent" in end.errors
     assert (desk.campaigns(), desk.truth["requests"]) == ([], 0)
+    seen = await desk.run("plan", "list.csv", "--text", TEXT, *words, environ=clock_at(3, 0, 0))
+    assert "`send` would refuse this (5)" in seen.errors, seen.errors
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,20 @@ async def test_one_is_not_many(desk: Desk) -> None:
         assert words in everything
 
 
+async def test_of_several_numbers_the_wrong_one_is_named(desk: Desk) -> None:
+    (number,) = desk.list(1)
+    for verb in ("add", "remove"):
+        end = await desk.run("optouts", verb, number, "1390000")
+        assert (end.code, "1390000: too short" in end.errors) == (2, True), end.errors
+
+
+async def test_times_read_well_in_chinese(desk: Desk) -> None:
+    desk.list(1)
+    order = ("plan", "list.csv", "--text", TEXT, "--at", "2099-12-01 09:00", "--lang", "zh")
+    (line,) = [line for line in (await desk.run(*order)).output.splitlines() if line.startswith("  结束")]
+    assert line.count("结束") == 1, line
+
+
 @pytest.mark.parametrize("settings", [{"faults": {"drop_answer": 1}}], indirect=True)
 async def test_one_doubt_is_not_many(desk: Desk) -> None:
     desk.list(1)

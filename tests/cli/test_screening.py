@@ -223,8 +223,9 @@ async def test_on_a_terminal_it_asks_for_the_kind_the_repetition_the_test_and_th
     assert [question in shown for question in questions] == [True] * 4, shown
     assert (code, sorted(desk.campaigns())) == (5, ["again-test", "spring"])
     assert "100 % nearly this text: campaign spring" in shown
-    code, shown = await at_a_terminal(desk, *words[:-2], typed="m\n")
-    assert (code, "--opt-out" in shown) == (2, True)
+    for typed in ("m\n", "9\n营销\n"):  # what is neither is asked for again
+        code, shown = await at_a_terminal(desk, *words[:-2], typed=typed)
+        assert (code, "--opt-out" in shown) == (2, True), shown
 
 
 async def at_a_terminal(desk: Desk, *words: str, typed: str) -> tuple[int, str]:

@@ -57,6 +57,10 @@ def test_nothing_starts_before_its_moment_or_after_it_expired() -> None:
     assert Hours(windows=DAY, expires_at=china("11-24 08:00")).opens_at(china("11-23 21:00")) is None
 
 
+def test_a_window_may_have_the_colons_of_a_chinese_keyboard() -> None:
+    assert read_windows(["周一-周五 8：30-12：00"]) == read_windows(["Mon-Fri 08:30-12:00"])
+
+
 def test_windows_that_touch_are_one() -> None:
     hours = Hours(windows=read_windows(["08:00-12:00,12:00-20:00"]))
     assert hours.closes_at(china("11-23 09:00")) == china("11-23 20:00")
@@ -129,6 +133,8 @@ NOW = china("11-23 10:00")
     [
         ("2026-11-24 09:00", china("11-24 09:00")),
         ("2026-11-24T09:00:30", china("11-24 09:00") + timedelta(seconds=30)),
+        ("2026/11/24 9:00", china("11-24 09:00")),
+        ("2026/11/24 9：00", china("11-24 09:00")),
         ("11:00", china("11-23 11:00")),
         ("09:00", china("11-24 09:00")),
         ("2026-11-24 09:00Z", datetime(2026, 11, 24, 9, tzinfo=UTC)),
