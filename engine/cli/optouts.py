@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,11 @@ def export(file: Path, common: Common) -> int:
         found = await opted_out(settings, common.account)
         rows = [(each.mobile, when(each.at), each.source.value, each.reason, _scope(each)) for each in found]
         names = ("number", "at", "source", "reason", "scope")
-        with landing(file) as target, writing(Form.CSV, target, names, frozenset()) as write:
-            write(rows)
-        out.tell(
-            common, _n("{count:,} opt-out written\n", "{count:,} opt-outs written\n", len(rows)).format(count=len(rows))
-        )
+        with suppress(BrokenPipeError):  # who reads it has seen enough (`| head`), and nothing more is said
+            with landing(file) as target, writing(Form.CSV, target, names, frozenset()) as write:
+                write(rows)
+            words = _n("{count:,} opt-out written\n", "{count:,} opt-outs written\n", len(rows))
+            out.tell(common, words.format(count=len(rows)))
         return OK
 
     return run_in_loop(main)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,7 +47,10 @@ def export(
     wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     gc.freeze()  # the libraries stay; looking through millions of short-lived rows took a quarter of the time
     gc.set_threshold(50_000, 20, 100)
-    with ended_by_signals(), _until_nobody_reads():
+    with (
+        ended_by_signals(),
+        suppress(BrokenPipeError),
+    ):  # who reads it has seen enough (`| head`), and nothing more is said
         found = written(
             settings.journal_path,
             campaign,
@@ -115,7 +118,7 @@ def report(campaign: str, html: Path | None, by: str | None, common: Common) -> 
                 by=by, campaign=campaign, forgotten_at=local(summary.forgotten_at)
             )
         )
-    with ended_by_signals():
+    with ended_by_signals(), suppress(BrokenPipeError):  # as above
         found = findings(settings.journal_path, campaign, by=by, zone=zone_told())
         account = settings.account_of(summary.account)
         if html is None:
@@ -332,12 +335,3 @@ def _other_codes(dead: Dead, wanted: Sequence[str]) -> str:
         "{since}Taken for dead: {codes}. Other codes of undelivered ones: {listed}. Where your vendor says "
         "that one of them means an unused number: --codes, or dead_number_codes in your profile.\n"
     ).format(since=since, codes=", ".join(wanted) or _("no code"), listed=listed)
-
-
-@contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """Whoever reads our output has seen enough (`| head`): no error, and nothing more to say."""
-    try:
-        yield
-    except BrokenPipeError:
-        sys.stdout = None  # else its buffer is written once more when the process ends

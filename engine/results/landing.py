@@ -22,32 +22,43 @@ STANDARD_OUTPUT = Path("-")
 def landing(target: Path) -> Iterator[IO[bytes]]:
     """What the block writes is at `target` (0600) once the block has ended well; a file that stood there is replaced.
 
-    - is standard output. Raises PlanError where the file cannot be written.
+    - is standard output. Raises PlanError where it cannot be written, BrokenPipeError where nobody reads standard output any more.
     """
-    if target == STANDARD_OUTPUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if target.is_dir():
+    if target != STANDARD_OUTPUT and target.is_dir():
         raise PlanError(_("{target} is a folder; name a file in it").format(target=target))
     try:
-        file, name = _unseen(target)
-        with file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                name = name or _named(file, target)
-                os.replace(name, target)
-                name = ""
-            finally:
-                if name:
-                    with suppress(OSError):
-                        os.unlink(name)
+        with _standard_output() if target == STANDARD_OUTPUT else _taking_its_place(target) as file:
+            yield file
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        name = _("standard output") if target == STANDARD_OUTPUT else target
         raise PlanError(
-            _("{target} cannot be written: {problem}").format(target=target, problem=system_words(error))
+            _("{target} cannot be written: {problem}").format(target=name, problem=system_words(error))
         ) from error
+
+
+def _standard_output() -> IO[bytes]:
+    """With a buffer of its own: what could not be written is not tried once more when the process ends."""
+    return open(sys.stdout.fileno(), "wb", closefd=False)
+
+
+@contextmanager
+def _taking_its_place(target: Path) -> Iterator[IO[bytes]]:
+    """A file that stands at `target` when the block has ended well."""
+    file, name = _unseen(target)
+    with file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            name = name or _named(file, target)
+            os.replace(name, target)
+            name = ""
+        finally:
+            if name:
+                with suppress(OSError):
+                    os.unlink(name)
 
 
 def _unseen(target: Path) -> tuple[IO[bytes], str]:

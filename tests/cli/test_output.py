@@ -147,3 +147,30 @@ async def test_the_demo_goes_the_whole_way_and_never_to_the_operator_s_own_gatew
     step = next(line for line in end.errors.splitlines() if line.startswith("Look at it again:"))
     again = await desk.run(*step.split("xinshi ", 1)[1].split(), "--json")
     assert again.output == end.output
+
+
+EXPORTS = (("optouts", "export", "-"), ("export", "spring", "--output", "-"), ("report", "spring", "--html", "-"))
+
+
+async def test_a_reader_who_has_seen_enough_of_an_export_makes_no_error_of_it(desk: Desk) -> None:
+    numbers = desk.list(5)
+    await desk.run(*desk.order("--campaign", "spring"))
+    await desk.run("optouts", "add", numbers[0])
+    for words in EXPORTS:
+        reading, writing = os.pipe()
+        os.close(reading)
+        end = await desk.run(*words, stdout=writing)
+        os.close(writing)
+        assert (end.code, end.errors) == (0, ""), words
+
+
+async def test_an_export_for_which_there_is_no_room_says_so(desk: Desk) -> None:
+    numbers = desk.list(5)
+    await desk.run(*desk.order("--campaign", "spring"))
+    await desk.run("optouts", "add", numbers[0])
+    for words in EXPORTS:
+        with open("/dev/full", "wb") as full:
+            end = await desk.run(*words, stdout=full.fileno())
+        assert (end.code, "standard output cannot be written: No space left on device" in end.errors) == (2, True), (
+            words
+        )
