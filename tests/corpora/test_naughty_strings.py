@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from engine.cli.commands import _text
+from engine.cli.texts import text_of
 from engine.cli.words import Order
 from engine.errors import PlanError
 from engine.gateway.profile import Profile, load_profile
@@ -146,7 +146,7 @@ async def test_as_a_text_from_a_file(tmp_path: Path, profile: str) -> None:
 
 
 def from_file(path: Path, profile: Profile) -> Message:
-    text = _text(Order(text_file=path))
+    text = text_of(Order(text_file=path), [])
     assert text is not None
     frame = Frame(
         signature=SIGN,
