@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.cli import commands, out
 from engine.cli.words import Common, Order
+from engine.interrupts import ended_by_signals
 from engine.language import _
 from engine.orders.pipeline import Pipeline, module_environ
 
@@ -34,7 +35,7 @@ def run(rows: int, common: Common) -> int:
         _("A customer list as a CRM exports it: {rows:,} rows, GB18030, with the usual dirt.\n").format(rows=rows),
     )
     write_list(listed, rows)
-    with _simulator() as url:
+    with ended_by_signals(), _simulator() as url:
         out.tell(common, _("A simulated gateway on {url}; nothing leaves this machine.\n").format(url=url))
         config = folder / "xinshi.toml"
         config.write_text(_settings(url), encoding="utf-8")
@@ -103,6 +104,7 @@ def _simulator() -> Iterator[str]:
             yield json.loads(process.stdout.readline())["url"]
         finally:
             process.terminate()
+            process.wait()  # after Ctrl-C the end of the block would not
 
 
 def _settings(url: str) -> str:

@@ -22,13 +22,19 @@ from engine.simulator.settings import Fault, SimulatorSettings, said_of
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "python -m engine.simulator") -> int:
-    """Serve until told to stop. Returns the exit code: 0, or 2 for settings or a port that cannot be used. `program`: as it was called."""
+    """Serve until told to stop. `program`: as it was called.
+
+    Returns the exit code: 0, 1 when nobody waits for its address any more, or 2 for settings or a port that cannot be used.
+    """
     parser = _parser(program)
     given = vars(parser.parse_args(arguments))
     try:
         settings = SimulatorSettings(**{name: value for name, value in given.items() if value is not None})
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve_until_signal(settings))
+    except BrokenPipeError:  # whoever started it is gone, and so is whoever would be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, OSError) as problem:
         parser.exit(2, f"{parser.prog}: {problem}\n")
     return 0

@@ -10,7 +10,7 @@ from unicodedata import east_asian_width
 
 import pytest
 
-from tests.cli.desk import TEXT, Desk, ended
+from tests.cli.desk import TEXT, Desk, children, command_line, during, ended, until
 from tests.numbers import mobile
 
 ESCAPE = "\x1b"
@@ -174,3 +174,16 @@ async def test_an_export_for_which_there_is_no_room_says_so(desk: Desk) -> None:
         assert (end.code, "standard output cannot be written: No space left on device" in end.errors) == (2, True), (
             words
         )
+
+
+async def test_a_demo_that_is_ended_leaves_no_gateway_running(desk: Desk) -> None:
+    process = await desk.start("demo", "--rows", "200000", environ={"TMPDIR": str(desk.folder)})
+    await during(process, until(lambda: simulators_of(process.pid)))
+    simulators = simulators_of(process.pid)
+    process.terminate()
+    assert (await ended(process)).code == 143
+    await until(lambda: not any("engine.simulator" in command_line(each) for each in simulators))
+
+
+def simulators_of(pid: int) -> list[int]:
+    return [each for each in children(pid) if "engine.simulator" in command_line(each)]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
 import signal
 import socket
+import sys
 
 import aiohttp
 import pytest
@@ -25,6 +27,21 @@ async def test_the_process_says_where_it_is_and_ends_cleanly(number: signal.Sign
         out, errors = await process.communicate()
 
     assert (said["pid"], process.returncode, out, errors) == (process.pid, 0, b"", b"")
+
+
+async def test_a_process_whose_address_nobody_reads_ends_without_a_word() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "engine.simulator", "--port", "0",
+            stdout=writing, stderr=asyncio.subprocess.PIPE, cwd=FOLDER.parents[1],
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    _, errors = await process.communicate()
+
+    assert (process.returncode, errors) == (1, b"")
 
 
 @pytest.mark.parametrize(
