@@ -48,7 +48,7 @@ def inspect(
     Raises IntakeError: missing, empty, a folder, several lists, binary, damaged, undecodable (with the line), no or two number
     columns.
     """
-    contents = _contents(_given(path, 0), sheet)[0]
+    contents = contents_of(_given(path, 0), sheet)[0]
     if len(contents) > 1:
         inside = ", ".join(content.inside for content in contents[:5])
         raise IntakeError(
@@ -79,7 +79,7 @@ def inspect_all(
     skipped: list[Skipped] = []
     for path in paths:
         for given in _expanded(path, skipped, stdin_fd):
-            inside, left_out = _contents(given, sheet)
+            inside, left_out = contents_of(given, sheet)
             contents += inside
             skipped += left_out
     _refuse_idle_sheet(contents, sheet)
@@ -130,7 +130,7 @@ def _why_not(entry: Path) -> str:
     return "" if entry.name.casefold().endswith(_IN_FOLDERS) else _("not called like a list")
 
 
-def _contents(given: Given, sheet: str | None) -> tuple[list[Content | Sheet], list[Skipped]]:
+def contents_of(given: Given, sheet: str | None) -> tuple[list[Content | Sheet], list[Skipped]]:
     """The lists in a file, by what it is, never by what it is called."""
     with given.opened() as file:
         head = file.read(8)

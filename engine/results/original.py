@@ -12,7 +12,7 @@ from engine.intake.files import ListFile, examined, hash_of
 from engine.intake.given import Content, Given, GivenFile
 from engine.intake.kept import KeptList, kept_copy
 from engine.intake.sheets import Sheet
-from engine.intake.sources import _contents
+from engine.intake.sources import contents_of
 from engine.journal.port import SourceRecord
 from engine.language import _
 
@@ -115,7 +115,7 @@ def _as_it_was_read(record: SourceRecord, given: Given, place: int) -> ListFile 
 
 def _content(record: SourceRecord, given: Given, place: int) -> Content | Sheet:
     """The list in the file: the file itself, the archive's member or the workbook's sheet that was read."""
-    contents, _problems = _contents(given, _sheet_name(record))
+    contents, _problems = contents_of(given, _sheet_name(record))
     named = [content for content in contents if content.inside == record.inside]
     if not named and not record.inside:  # planned before the name inside was kept by itself
         named = [content for content in contents if record.path.endswith(f" | {content.inside}")]
