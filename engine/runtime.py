@@ -29,6 +29,7 @@ from engine.errors import (
 from engine.gate import Gate
 from engine.journal.lock import OwnerLock, account_lock, is_held, journal_lock
 from engine.journal.opening import open_journal
+from engine.journal.places import refuse_folder
 from engine.journal.port import (
     EVERY_ACCOUNT,
     CampaignRecord,
@@ -66,7 +67,6 @@ from engine.runs.beside import ASSUME, OPT_IN, OPT_OUT, assumed, carry_out
 from engine.runs.campaign import CampaignRun, refuse_paused
 from engine.runs.consuming import Consumed, ConsumeOrder, Counted
 from engine.runs.control import Order, Word, listening
-from engine.runs.looking import refuse_folder
 from engine.runs.outfit import NO_BALANCE, Outfit
 from engine.runs.polling import Polling
 from engine.runs.sending import RunTerms

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from engine.errors import JournalBusy, JournalError
+from engine.journal.places import make_folder
 from engine.language import _
 from engine.terms import system_words
 
@@ -78,12 +79,7 @@ def account_lock(state_folder: Path, account_key: str) -> OwnerLock:
     It lies in the user's state folder: a cleaner of temporary files would remove it while it is held.
     """
     folder = state_folder / "accounts"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=system_words(error))
-        ) from error
+    make_folder(folder)
     return OwnerLock(folder / f"account-{account_key}.lock", subject=_("this gateway account with another journal"))
 
 

@@ -27,6 +27,7 @@ from engine.journal import writes
 from engine.journal.faults import journal_error
 from engine.journal.lock import OwnerLock, journal_lock
 from engine.journal.migrate import bring_up_to_date, refuse_newer
+from engine.journal.places import make_folder, refuse_no_journal
 from engine.journal.store import Reader, SqlJournal
 from engine.journal.writer import ForkedWriter, ThreadedWriter, Writer, may_fork
 from engine.language import _
@@ -46,7 +47,7 @@ async def open_journal(
     the last owner's was.
     Raises JournalBusy (with the owner's pid), SchemaMismatch, JournalError.
     """
-    _make_folder(path)
+    make_folder(path.parent)
     async with AsyncExitStack() as undo:
         lock = journal_lock(path)
         undo.callback(lock.release)
@@ -85,10 +86,7 @@ def _put_in_order(writer: Engine, opening: tuple[Path, str, SteadyClock]) -> int
 
 async def read_journal(path: Path) -> Reader:
     """Look into the journal at `path` without owning it. Raises JournalError when there is none."""
-    if not path.is_file():  # noqa: ASYNC240  one stat, before anything else runs
-        raise JournalError(
-            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
-        )
+    refuse_no_journal(path)
     reader = _reading_engine(path)
     try:
         await refuse_newer(reader, path)
@@ -99,15 +97,6 @@ async def read_journal(path: Path) -> Reader:
         await reader.dispose()  # an open connection would keep the process from ending
         raise
     return Reader(reader)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=path.parent, problem=system_words(error))
-        ) from error
 
 
 def _make_file(path: Path) -> None:

@@ -33,11 +33,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.errors import JournalError, PlanError
+from engine.errors import PlanError
 from engine.gateway.polls import ReportState
 from engine.journal.audits import CLOCK_SKEW
 from engine.journal.faults import journal_error
 from engine.journal.migrate import refuse_other_version
+from engine.journal.places import refuse_no_journal
 from engine.journal.port import SourceRecord
 from engine.journal.schema import (
     attempt,
@@ -138,10 +139,7 @@ def looking(path: Path, name: str) -> Iterator[ResultsLook]:
 
     Raises JournalError where there is no journal, SchemaMismatch, PlanError where there is no such campaign.
     """
-    if not path.is_file():
-        raise JournalError(
-            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
-        )
+    refuse_no_journal(path)
     # Quoted, because SQLite reads a file: address as a URI and a folder may be called 100%#1?
     url = URL.create("sqlite+pysqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": _BUSY_S})

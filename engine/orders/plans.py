@@ -28,6 +28,7 @@ from engine.intake.given import STANDARD_INPUT
 from engine.intake.screening import packed
 from engine.intake.seen import Seen
 from engine.journal.opening import read_journal
+from engine.journal.places import make_folder
 from engine.journal.port import (
     CampaignRecord,
     Conduct,
@@ -55,7 +56,6 @@ from engine.planning.template import parsed
 from engine.planning.text import Frame
 from engine.planning.wording import FilledText, OwnText, SameText, Wording, again, worded
 from engine.settings import AccountSettings, Settings
-from engine.terms import system_words
 
 _LONGEST_NAME = 200  # bytes of a campaign's name; the rejects are a file of that name
 _LONGEST_STEM = 40
@@ -326,7 +326,7 @@ class Planner:
     ) -> Cut:
         gate = self._gate
         folder = gate.settings.journal_path.parent
-        _make_folder(folder)
+        make_folder(folder)
         return Cut(
             max_recipients=batch_size(gate),
             distinct=distinct_allowed(
@@ -357,15 +357,6 @@ class Planner:
             window_s=self._gate.profile.window_s,
             in_flight=pace.in_flight,
         )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise JournalError(
-            _("cannot create the folder {folder} ({problem})").format(folder=folder, problem=system_words(error))
-        ) from error
 
 
 def key_of(account_key: str, wording: Wording, listing: Listing, *, into: Addition | None = None) -> str:

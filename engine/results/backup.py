@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from engine.crashing import passing
 from engine.errors import JournalError, PlanError
+from engine.journal.places import refuse_no_journal
 from engine.language import _
 from engine.terms import system_words
 
@@ -25,10 +26,7 @@ def back_up(journal: Path, target: Path) -> int:
 
     Raises PlanError where something is there already, JournalError: no journal, no room, or the copy is damaged.
     """
-    if not journal.is_file():
-        raise JournalError(
-            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=journal)
-        )
+    refuse_no_journal(journal)
     if target.exists() or target.is_symlink():
         raise PlanError(
             _("{target} is there already; a backup overwrites nothing: name another file").format(target=target)

@@ -15,6 +15,7 @@ from engine.errors import JournalError, PlanError
 from engine.intake.kept import FOLDER_END, kept_folder
 from engine.journal.forgetting import Ended, Waiting, copies_beside
 from engine.journal.opening import open_journal, read_journal
+from engine.journal.places import refuse_no_journal
 from engine.journal.port import Delivery
 from engine.journal.store import Reader, SqlJournal
 from engine.language import _
@@ -67,10 +68,7 @@ async def forget(journal: Path, before: datetime, *, at: datetime) -> Forgotten:
 
     Raises JournalBusy while another process owns the journal, JournalError, SchemaMismatch.
     """
-    if not journal.is_file():  # noqa: ASYNC240  one stat, before anything else runs
-        raise JournalError(
-            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=journal)
-        )
+    refuse_no_journal(journal)
     owned = await open_journal(journal)
     try:
         found, cut_off = await _found(owned, journal, before), _begin(journal)

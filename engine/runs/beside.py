@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 from engine.clock import SteadyClock
 from engine.errors import (
@@ -14,6 +13,7 @@ from engine.errors import (
 )
 from engine.gateway.profile import load_profile
 from engine.journal.opening import open_journal
+from engine.journal.places import refuse_folder, refuse_no_journal
 from engine.journal.port import (
     EVERY_ACCOUNT,
     OpenDoubt,
@@ -23,7 +23,6 @@ from engine.journal.port import (
 from engine.journal.store import SqlJournal
 from engine.language import N_, _, _n
 from engine.runs.control import Order, Word, asked
-from engine.runs.looking import refuse_folder
 from engine.runs.settling import assume
 from engine.runs.steering import Steering
 from engine.settings import Settings
@@ -43,7 +42,7 @@ async def order_owner(settings: Settings, verb: str, campaign: str, words: Seque
     order = Order(verb=verb, campaign=campaign, words=tuple(words))
     if (word := await asked(settings.journal_path, order)) is not None:
         return word
-    _refuse_no_journal(settings.journal_path)
+    refuse_no_journal(settings.journal_path)
     journal = await open_journal(settings.journal_path)
     try:
         return await Steering(journal).on_order(order)
@@ -151,7 +150,7 @@ async def order_assumption(
     order = Order(verb=ASSUME, campaign=campaign, words=(account.account_key, str(seq), what, by, str(price), reason))
     if (word := await asked(settings.journal_path, order)) is not None:
         return word
-    _refuse_no_journal(settings.journal_path)
+    refuse_no_journal(settings.journal_path)
     clock = SteadyClock()
     journal = await open_journal(settings.journal_path, clock=clock)
     try:
@@ -176,13 +175,6 @@ async def carry_out(journal: SqlJournal, order: Order, barred: Barred, *, at: da
     added = await journal.add_opt_outs(account, new)
     barred.add(mobiles)  # again: a poller may have looked when they were not there yet
     return Word(done=True, words=str(added))
-
-
-def _refuse_no_journal(path: Path) -> None:
-    if not path.is_file():
-        raise JournalError(
-            _("there is no journal at {path}; nothing was sent with it yet (see --journal)").format(path=path)
-        )
 
 
 def _now() -> datetime:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import BadRecipient, JournalBusy, PlanError, SettingsError
+from engine.errors import BadRecipient, JournalBusy, PlanError
 from engine.journal.conducting import Drop
 from engine.journal.lock import is_held
 from engine.journal.opening import read_journal
+from engine.journal.places import refuse_folder
 from engine.journal.port import CampaignLists, OptOut, OptOutHistory, Trace
 from engine.journal.store import Reader
 from engine.language import _, _n
@@ -193,13 +194,3 @@ async def is_waited_with(settings: Settings, campaign: str) -> bool:
     except (JournalBusy, PlanError):
         return False
     return word is not None and word.done
-
-
-def refuse_folder(journal: Path) -> None:
-    """Raises SettingsError where the journal's path is a folder."""
-    if journal.is_dir():
-        raise SettingsError(
-            _("the journal {journal} is a folder; name a file in it: {file}").format(
-                journal=journal, file=journal / "xinshi.db"
-            )
-        )
