@@ -52,6 +52,7 @@ from engine.runtime import Engine
 from engine.settings import Settings
 from engine.trial import plan_trial, refuse_failed
 
+_ROOM = 20_000_000  # bytes; a million recipients need more, some thousand need less
 _OVER = {BatchState.ACCEPTED, BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT}
 
 
@@ -73,6 +74,8 @@ def check(common: Common, *, notify: bool = False) -> int:
                 balances.append(await gate.balance())
             except EngineError as error:
                 problems.append(error)
+        if too_full := no_room(_free_bytes(settings.journal_path)):
+            problems.append(too_full)
         if notify:
             told.extend(await tell_trial(settings, account.name))
             problems.extend(NotTold(f"notify.{each.channel}: {each.problem}") for each in told if each.problem)
@@ -102,7 +105,7 @@ def check(common: Common, *, notify: bool = False) -> int:
         (_("journal"), f"{settings.journal_path}{there}", ""),
         (
             _("disk"),
-            _("{gigabytes:,.1f} GB free").format(gigabytes=_free_bytes(settings.journal_path) / 1e9),
+            free_words(_free_bytes(settings.journal_path)),
             "",
         ),
         (
@@ -488,6 +491,22 @@ async def _stopping(common: Common, live: Live, engine: Engine | None = None) ->
     finally:
         for each in ENDING:
             signal.signal(each, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
+
+
+def free_words(free: int) -> str:
+    """The room on a disk: in gigabytes, or in megabytes where it is little."""
+    if free < 1e9:
+        return _("{megabytes:,.0f} MB free").format(megabytes=free / 1e6)
+    return _("{gigabytes:,.1f} GB free").format(gigabytes=free / 1e9)
+
+
+def no_room(free: int) -> JournalError | None:
+    """That a campaign would come to a stop for want of room: so many bytes are free."""
+    if free >= _ROOM:
+        return None
+    return JournalError(
+        _("{free} where the journal is: too little for a campaign; make room").format(free=free_words(free))
+    )
 
 
 def _free_bytes(path: Path) -> int:

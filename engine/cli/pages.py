@@ -246,6 +246,9 @@ def _list_lines(listing: Listing, left_aside: Collection[int] = ()) -> Iterator[
             ),
             "",
         )
+        if each.passed_over:
+            words = _("numbers stand in {names} as well; they are not read: --column NAME reads that one instead")
+            yield "  " + _("look at"), words.format(names=", ".join(each.passed_over)), ""
         for row in each.preview_rows if len(listing.list_files) == 1 else ():
             yield "  " + _("begins"), _begins(row), ""
     if (more := len(listing.list_files) - _LISTS_SHOWN) > 0:

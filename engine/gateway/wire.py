@@ -256,9 +256,10 @@ class _Answer:
     def refused(self, profile: Profile) -> CallRefused:
         message = self.fields.get("message", "")
         kind = refusal_kind(failure_of(message, profile.failure_texts))
-        return CallRefused(
-            _("the gateway refused: {words}").format(words=quoted(message)), kind=kind, raw=shown(self.text)
-        )
+        said = _("the gateway refused: {words}").format(words=quoted(message))
+        if kind is RefusalKind.ACCOUNT:
+            said += _("; check userid, account and the password of the settings")
+        return CallRefused(said, kind=kind, raw=shown(self.text))
 
     def success(self) -> bool:
         word = self.fields.get("returnstatus")

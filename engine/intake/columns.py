@@ -29,6 +29,7 @@ _COUNTED = re.compile(r"[0-9一二三]{1,2}$")
 _HEADER_WITHIN = 5
 # Below this share of the best column's mobiles, another column is no rival (referees, emergency contacts …).
 _RIVAL_SHARE = 0.25
+_NOTED_SHARE = 0.1  # of the rows: a column with that many mobiles is told of
 
 # The columns that rejects.py puts before those of the list. By them a list of rejects is known when it comes back.
 OWN_COLUMNS = ("xinshi_file", "xinshi_line", "xinshi_reason", "xinshi_detail")
@@ -70,6 +71,7 @@ class Layout:
     header: tuple[str, ...] | None
     first_line: int  # the physical line where the data begins
     preview_rows: tuple[tuple[str, ...], ...]
+    passed_over: tuple[str, ...] = ()  # further columns with mobiles in them, by name or place
 
 
 _Rows = list[tuple[int, list[str]]]  # (line where the row begins, cells)
@@ -112,6 +114,7 @@ def recognise_rows(rows: _Rows, *, column: str | None, source: Path | str, delim
         header=None if header is None else tuple(header),
         first_line=data[0][0] if data else rows[-1][0] + 1 if rows else 1,
         preview_rows=tuple(tuple(cells) for _, cells in data[:3]),
+        passed_over=tuple(_name(header, at) or str(at + 1) for at in sheet.beside(index)),
     )
 
 
@@ -291,6 +294,10 @@ class _Sheet:
             ),
             source=self.source,
         )
+
+    def beside(self, index: int) -> list[int]:
+        """The other columns in which more than a stray cell is a mobile: somebody may think that they are sent to as well."""
+        return [at for at in range(self.width) if at != index and self._share(at) >= _NOTED_SHARE]
 
     def _share(self, index: int) -> float:
         """Which part of the rows shows a mobile in this column."""

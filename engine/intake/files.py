@@ -71,6 +71,7 @@ class ListFile:
     header: tuple[str, ...] | None
     first_line: int
     preview_rows: tuple[tuple[str, ...], ...]
+    passed_over: tuple[str, ...] = ()  # further columns with mobiles in them, by name or place
     inside: str = ""  # the archive's member or the workbook's sheet that this list is
     content: Content | Sheet | None = field(default=None, repr=False, compare=False)  # None: the file's own bytes
 
@@ -151,6 +152,7 @@ def _list_file(
         header=layout.header,
         first_line=layout.first_line,
         preview_rows=layout.preview_rows,
+        passed_over=layout.passed_over,
         inside=content.inside,
         content=content,
     )

@@ -7,8 +7,9 @@ from unicodedata import east_asian_width
 
 import pytest
 
+from engine.cli.commands import free_words, no_room
 from tests.cli.desk import TEXT, Desk
-from tests.numbers import mobiles
+from tests.numbers import mobile, mobiles
 
 PLURAL_OF_ONE = re.compile(
     r"\b1 (recipients|batches|opt-outs|attempts|numbers|rows|lines|campaigns|columns|lists|people)\b"
@@ -49,6 +50,18 @@ async def test_of_several_numbers_the_wrong_one_is_named(desk: Desk) -> None:
     for verb in ("add", "remove"):
         end = await desk.run("optouts", verb, number, "1390000")
         assert (end.code, "1390000: too short" in end.errors) == (2, True), end.errors
+
+
+async def test_the_preview_names_the_column_of_numbers_that_is_not_read(desk: Desk) -> None:
+    desk.write("list.csv", f"手机号,推荐人\n{mobile(1)},{mobile(2)}\n{mobile(3)},\n")
+    end = await desk.run("plan", "list.csv", "--text", TEXT)
+    assert "numbers stand in 推荐人 as well; they are not read" in end.output, end.output
+
+
+def test_a_disk_without_room_is_a_problem_and_little_room_is_told_in_megabytes() -> None:
+    assert (free_words(147_000_000), free_words(69_900_000_000)) == ("147 MB free", "69.9 GB free")
+    assert no_room(25_000_000) is None
+    assert "19 MB free" in str(no_room(19_000_000))
 
 
 async def test_times_read_well_in_chinese(desk: Desk) -> None:

@@ -42,6 +42,7 @@ async def test_a_wrong_one_is_not_repeated(desk: Desk) -> None:
 
     assert end.code == 5
     assert "用户名或密码错误" in end.output
+    assert "check userid, account and the password of the settings" in end.output
     assert wrong not in end.output + end.errors
 
 

@@ -83,6 +83,15 @@ def test_a_header_decides_even_beside_another_column_of_numbers(tmp_path: Path, 
     assert inspect(path).column == 1
 
 
+def test_another_column_with_numbers_is_told_of(tmp_path: Path) -> None:
+    rows = ("城市", "手机号", "备用电话"), ("北京", A, B), ("上海", B, ""), ("广州", C, "010-62345678")
+    path = written(tmp_path, table(*rows))
+    assert (inspect(path).column, inspect(path).passed_over) == (1, ("备用电话",))
+    assert inspect(path, column="备用电话").passed_over == ("手机号",)
+    bare = inspect(written(tmp_path, table(*rows[1:])), column="2")
+    assert bare.passed_over == ("3",)
+
+
 @pytest.mark.parametrize(
     "header", ["紧急联系人电话", "推荐人手机", "emergency phone", f"电话{A}", "座机", "固定电话", "传真"]
 )
