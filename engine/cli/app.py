@@ -631,7 +631,7 @@ def simulator(*words: Annotated[str, Parameter(show=False, allow_leading_hyphen=
     """Run the gateway on loopback, with faults. `xinshi simulator --help` lists its words."""
     from engine.simulator.__main__ import main as serve
 
-    return serve(words, program="xinshi simulator")
+    return serve(words, program="xinshi simulator", say=_)
 
 
 _ABOUT = N_("Bulk SMS through 企业信使 gateways: nobody twice, nobody lost, every point accounted for.")

@@ -10,9 +10,11 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from enum import StrEnum
@@ -20,13 +22,15 @@ from enum import StrEnum
 from engine.simulator.server import serve
 from engine.simulator.settings import Fault, SimulatorSettings, said_of
 
+Say = Callable[[str], str]
 
-def main(arguments: Sequence[str] | None = None, *, program: str = "python -m engine.simulator") -> int:
-    """Serve until told to stop. `program`: as it was called.
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m engine.simulator", say: Say = str) -> int:
+    """Serve until told to stop. `program`: as it was called; `say`: a text of the help in the reader's language.
 
     Returns the exit code: 0, 1 when nobody waits for its address any more, or 2 for settings or a port that cannot be used.
     """
-    parser = _parser(program)
+    parser = _parser(program, say)
     given = vars(parser.parse_args(arguments))
     try:
         settings = SimulatorSettings(**{name: value for name, value in given.items() if value is not None})
@@ -72,31 +76,54 @@ What it really took is told at ADDRESS/_simulator/truth (`xinshi audit CAMPAIGN 
 """
 
 
-def _parser(program: str) -> argparse.ArgumentParser:
+def texts() -> set[str]:
+    """Every text of the help, as `say` is given it."""
+    said = {*said_of(SimulatorSettings).values(), *said_of(Fault).values()}
+    return said - {_NO_OPTION} | {_ABOUT, _ONE_FAULT, _USAGE, _OPTIONS, _HELP, _FAULTS, _DEFAULT}
+
+
+def _parser(program: str, say: Say) -> argparse.ArgumentParser:
     """One option per setting, in the order of the settings: `--hang-s 3`, `--no-prepaid`, `--fault NAME=SHARE`."""
-    parser = argparse.ArgumentParser(
+
+    class Formatter(_Formatter):
+        usage = say(_USAGE)
+
+    whole = argparse.ArgumentParser(
         prog=program,
-        description=_ABOUT.format(program=program),
-        epilog=_faults(),
+        description=say(_ABOUT).format(program=program),
+        epilog=_faults(say),
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        formatter_class=Formatter,
     )
-    defaults, said = SimulatorSettings(), said_of(SimulatorSettings)
+    parser = whole.add_argument_group(say(_OPTIONS))
+    parser.add_argument("-h", "--help", action="help", help=say(_HELP))
+    defaults, said = SimulatorSettings(), {name: say(text) for name, text in said_of(SimulatorSettings).items()}
+    default_words = say(_DEFAULT)
     for setting in fields(defaults):
         name, default = setting.name, getattr(defaults, setting.name)
         flag = "--" + name.replace("_", "-")
         if name == "faults":
-            parser.add_argument("--fault", dest=name, action=_AddFault, metavar="NAME=SHARE", help=_ONE_FAULT)
+            parser.add_argument("--fault", dest=name, action=_AddFault, metavar="NAME=SHARE", help=say(_ONE_FAULT))
         elif isinstance(default, bool):
             parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=None, help=_help(said.get(name), default)
+                flag,
+                action=argparse.BooleanOptionalAction,
+                default=None,
+                help=_help(said[name], default, default_words),
             )
         elif isinstance(default, tuple):
-            parser.add_argument(flag, nargs="+", type=str, default=None, metavar="TEXT", help=_help(said.get(name), ""))
+            parser.add_argument(
+                flag, nargs="+", type=str, default=None, metavar="TEXT", help=_help(said[name], "", default_words)
+            )
         elif isinstance(default, StrEnum):
             kinds = list(type(default))
             parser.add_argument(
-                flag, type=type(default), choices=kinds, default=None, help=_help(said.get(name), default.value)
+                flag,
+                type=type(default),
+                choices=kinds,
+                default=None,
+                help=_help(said[name], default.value, default_words),
             )
         else:
             parser.add_argument(
@@ -104,25 +131,64 @@ def _parser(program: str) -> argparse.ArgumentParser:
                 type=type(default),
                 default=None,
                 metavar=_METAVARS[type(default)],
-                help=_help(said.get(name), "" if name == "password" else default),
+                help=_help(said[name], "" if name == "password" else default, default_words),
             )
-    return parser
+    return whole
 
 
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
 _ONE_FAULT = "a fault from the list below and its share, 0 to 1; may be given several times"
+_NO_OPTION = "Fault -> probability"  # of `faults`, which is told in other words
+_USAGE, _OPTIONS, _FAULTS = "usage: ", "options", "faults:"
+_HELP, _DEFAULT = "show this help message and exit", " [default: {default}]"
 
 
-def _help(said: str | None, default: object) -> str:
-    """What a setting means, and what it is unless it is given. argparse fills in per cent signs, so they stand twice."""
-    known = "" if default == "" else f" [default: {default}]"
-    return f"{said or ''}{known}".strip().replace("%", "%%")
+def _help(said: str, default: object, words: str) -> str:
+    """What a setting means, and, in `words`, what it is unless it is given. argparse fills in per cent signs, so they stand twice."""
+    known = "" if default == "" else words.format(default=default)
+    return f"{said}{known}".strip().replace("%", "%%")
 
 
-def _faults() -> str:
+def _faults(say: Say) -> str:
     said = said_of(Fault)
     width = max(len(each.value) for each in Fault)
-    return "faults:\n" + "".join(f"  {each.value:<{width}}  {said.get(each.name, '')}\n" for each in Fault)
+    return f"{say(_FAULTS)}\n" + "".join(
+        f"  {each.value:<{width}}  {say(said[each.name]) if each.name in said else ''}\n" for each in Fault
+    )
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Begins with the reader's word for usage, and counts Chinese signs as the two cells they take."""
+
+    usage = _USAGE
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        super().add_usage(usage, actions, groups, self.usage if prefix is None else prefix)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        if text.isascii():
+            return super()._split_lines(text, width)
+        lines, line = [], ""
+        for piece in _PIECE.findall(text):
+            if line and _cells(line) + _cells(piece) > width and piece not in _NEVER_FIRST:
+                lines.append(line.rstrip())
+                line = ""
+            line += piece if line else piece.lstrip()
+        return [*lines, line]
+
+
+_PIECE = re.compile(r"\[.+\]|[\u0021-\u2fff]+|.")  # a default, a word, or a sign after which a line may end
+_NEVER_FIRST = "，。；：、）”"
+
+
+def _cells(text: str) -> int:
+    return sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
 
 
 class _AddFault(argparse.Action):

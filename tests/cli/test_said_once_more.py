@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from unicodedata import east_asian_width
 
 import pytest
 
+from engine.simulator.__main__ import texts
 from engine.simulator.settings import Fault, SimulatorSettings, said_of
 from tests.cli.desk import Desk
 
@@ -103,6 +106,20 @@ async def test_the_simulator_explains_itself_under_the_name_it_was_called_by(des
         assert expected in words
     wrong = await desk.run("simulator", "--fault", "nonsense=1")
     assert wrong.errors.startswith("usage: xinshi simulator ")
+
+
+async def test_the_simulator_explains_itself_in_chinese_too(desk: Desk) -> None:
+    end = await desk.run("simulator", "--help", "--lang", "zh", environ={"COLUMNS": "80"})
+
+    assert end.output.startswith("用法：xinshi simulator ")
+    assert "  --points N            初始余额 [默认：10000000]\n" in end.output
+    assert re.search("^  drop_answer +已受理，随后以 RST 代替应答$", end.output, re.MULTILINE)
+    assert [
+        text for text in texts() if len(text) > 12 and text.isascii() and text in " ".join(end.output.split())
+    ] == []
+    options = end.output.partition("\n选项")[2].partition("\n故障")[0].splitlines()
+    wide = [line for line in options if len(line) + sum(east_asian_width(sign) in "WF" for sign in line) > 80]
+    assert (len(options) > 60, wide) == (True, [])
 
 
 @pytest.mark.parametrize("kind", [SimulatorSettings, Fault])

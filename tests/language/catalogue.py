@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cli.app import COMMANDS
+from engine.simulator import __main__ as simulator
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine"
@@ -48,8 +49,8 @@ def texts_of(engine: Path) -> set[Text]:
 
 
 def all_texts() -> set[Text]:
-    """Every text for people: those, and the docstrings of the commands, which are their help."""
-    return texts_of(ENGINE) | {Text(one=text) for text in COMMANDS.texts()}
+    """Every text for people: those, the docstrings of the commands, which are their help, and the simulator's, which marks none."""
+    return texts_of(ENGINE) | {Text(one=text) for text in {*COMMANDS.texts(), *simulator.texts()}}
 
 
 def marked(source: str, name: str = "") -> Iterator[Text]:
