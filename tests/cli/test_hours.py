@@ -57,7 +57,7 @@ async def test_before_its_hours_a_send_waits_and_then_goes_on_by_itself(desk: De
 
 
 async def test_at_begins_then(desk: Desk) -> None:
-    numbers, clock = desk.list(30), clock_at(8, 29, 57)
+    numbers, clock = desk.list(30), await shortly_before(desk, 8, 30)
     end = await desk.run(*desk.order("--at", "08:30", "--json"), environ=clock)
     assert (end.code, end.json["state"]) == (0, "finished")
     desk.check_once(numbers)

