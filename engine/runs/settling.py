@@ -27,6 +27,7 @@ from engine.ledger.stretch import beginnings, holders, orphan_reports, stretch_o
 from engine.model import Balance
 from engine.moments import local, zone_beside
 from engine.runs.looking import charges_when_taken
+from engine.runs.steering import SENDING
 from engine.telemetry import logger
 
 FEWEST_TO_DRAIN = 4
@@ -279,7 +280,7 @@ class Settler:
         finally:
             pool.go_on()
             self._unseen = 0
-            self.tell("sending")
+            self.tell(SENDING)
 
     # -- at the end ------------------------------------------------------------------------------------------------
 
