@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.cli import out, pages
 from engine.cli.asking import YES, read_line
 from engine.cli.beginning import read_settings, same_journal
-from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, StoppedAtOnce, code_of_error, code_of_summary
-from engine.cli.progress import showing
+from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli.progress import announcing, is_lively, showing
 from engine.cli.screening import (
     AGAIN_HINT,
     explained_json,
@@ -24,6 +22,7 @@ from engine.cli.screening import (
     repeats,
     with_kind,
 )
+from engine.cli.stopping import stopping
 from engine.cli.texts import STANDARD_INPUT, text_of
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
@@ -32,7 +31,6 @@ from engine.dispatch.waiting import unless_set
 from engine.errors import EngineError, JournalError, NotTold, PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
-from engine.interrupts import ENDING
 from engine.journal.port import CampaignCounts
 from engine.language import _, _n
 from engine.ledger.points import ZERO
@@ -136,12 +134,12 @@ def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline)
     """The preview."""
     settings = read_settings(common, order)
     wanted = _order(files, order)
-    live = _announcing(Live(), common)
+    live = announcing(Live(), common)
     made: list[Plan] = []
 
     async def main() -> int:
-        async with _stopping(common, live) as (stop, caught):
-            with showing(live, _is_lively(common)):
+        async with stopping(common, live) as (stop, caught):
+            with showing(live, is_lively(common)):
                 found = await unless_set(stop.gently, preview(settings, common.account, wanted, reading, live))
         if found is None:
             reading.end()
@@ -174,11 +172,11 @@ def send(
     )
     wanted = _order(files, order, signed)
     test = [normalise(number) for number in order.test]
-    live = _announcing(Live(), common)
+    live = announcing(Live(), common)
 
     async def main() -> int:
         opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
-        async with opening as engine, _stopping(common, live, engine) as (stop, caught):
+        async with opening as engine, stopping(common, live, engine) as (stop, caught):
             made: Plan | None = None
             if order.dry_run:
                 tried = await unless_set(stop.gently, _rehearsed(engine, wanted, common, reading, live))
@@ -200,7 +198,7 @@ def send(
                 reading.ask_whom()
             if settings.results.keep_lists != "none":
                 reading.keep(kept_folder(settings.journal_path), files=settings.results.keep_lists == "all")
-            with showing(live, _is_lively(common)):
+            with showing(live, is_lively(common)):
                 sending = Sending(
                     engine=engine,
                     live=live,
@@ -220,18 +218,18 @@ def send(
 def run(campaign: str, order: Order, common: Common) -> int:
     """Resume a campaign."""
     settings = read_settings(common, order)
-    live = _announcing(Live(), common)
+    live = announcing(Live(), common)
 
     async def main() -> int:
         opening = opened(settings, common.account, waits=order.wait, announce=_telling(common), apart=True)
-        async with opening as engine, _stopping(common, live, engine) as (stop, caught):
+        async with opening as engine, stopping(common, live, engine) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
                 raise PlanError(
                     _("there is no campaign named {campaign!r}; `xinshi status` lists them").format(campaign=campaign)
                 )
             record = await engine.decide(record, order.wish(at=wall_time()))
-            with showing(live, _is_lively(common)):
+            with showing(live, is_lively(common)):
                 sending = Sending(engine=engine, live=live, stop=stop, allow_partial=order.allow_partial)
                 summary = await sending.run(record, limit=order.limit, waits=order.wait)
         return _finish(summary, common, settings, caught)
@@ -328,7 +326,7 @@ async def _rehearsed(engine: Engine, order: SendOrder, common: Common, reading: 
         counts = await engine.journal.counts(record.campaign_id)
         out.tell(common, _known_already(record.name, order, counts) + _("This is a dry run: nothing was sent.\n"))
         return OK
-    with showing(live, _is_lively(common)):
+    with showing(live, is_lively(common)):
         made = await planned(engine, order, reading, live)
     await engine.discard(made)
     if common.json:
@@ -348,7 +346,7 @@ async def _tested(engine: Engine, made: Plan, common: Common, stop: Stop, *, tes
     ):
         return False
     record = await plan_trial(engine, made, test)
-    refuse_failed(await Sending(engine=engine, live=_announcing(Live(), common), stop=stop).run(record, waits=False))
+    refuse_failed(await Sending(engine=engine, live=announcing(Live(), common), stop=stop).run(record, waits=False))
     out.tell(
         common,
         _n(
@@ -377,7 +375,7 @@ async def _agreed_plan(
     asks: bool,
 ) -> Plan | None:
     """A plan that somebody agrees to; None, and nothing is left of it, when nobody does."""
-    with showing(live, _is_lively(common)):
+    with showing(live, is_lively(common)):
         made = await planned(engine, order, reading, live)
     try:
         if not common.json:
@@ -444,55 +442,6 @@ def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught
     return code_of_summary(summary, signal=caught[0] if caught else None)
 
 
-@asynccontextmanager
-async def _stopping(common: Common, live: Live, engine: Engine | None = None) -> AsyncIterator[tuple[Stop, list[int]]]:
-    """The first SIGINT or SIGTERM asks to stop gently, the second at once. The list holds those that came.
-
-    Behind the block, where all that is left is to close, one more is let pass, and the next ends the process where it stands.
-    Raises StoppedAtOnce where the second left the journal no time.
-    """
-    stop = Stop(gently=asyncio.Event(), now=asyncio.Event())
-    caught: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def came(number: int) -> None:
-        caught.append(number)
-        if stop.now.is_set():
-            return
-        if stop.gently.is_set():
-            stop.now.set()
-            if engine is not None:
-                engine.journal.hurry()
-        else:
-            waits = _("waiting for the answers under way; once more to stop at once.") if live.recipients else "…"
-            out.tell(common, _("\nStopping: {waits}\n").format(waits=waits))
-            stop.gently.set()
-            if engine is not None:
-                engine.journal.when_silent(on_silence)
-
-    def on_silence(pid: int) -> None:
-        if not stop.now.is_set():
-            out.tell(
-                common,
-                _(
-                    "Waiting: process {pid}, which writes the journal, does not answer; once more to stop without it.\n"
-                ).format(pid=pid),
-            )
-
-    # Not by the loop's own handlers: to remove them puts back Python's, which raises in the middle of the loop and breaks it.
-    for each in ENDING:
-        signal.signal(each, lambda number, _frame: loop.call_soon_threadsafe(came, number))
-    try:
-        yield stop, caught
-    except JournalError as error:
-        if not stop.now.is_set():
-            raise
-        raise StoppedAtOnce(str(error), signal=caught[0]) from error
-    finally:
-        for each in ENDING:
-            signal.signal(each, lambda number, _frame: signal.signal(number, signal.SIG_DFL))
-
-
 def free_words(free: int) -> str:
     """The room on a disk: in gigabytes, or in megabytes where it is little."""
     if free < 1e9:
@@ -518,14 +467,3 @@ def _free_bytes(path: Path) -> int:
 
 def _telling(common: Common) -> Callable[[str], None]:
     return lambda words: out.tell(common, f"{words}\n")
-
-
-def _announcing(live: Live, common: Common) -> Live:
-    """The same, telling what takes long where no display shows it."""
-    if not _is_lively(common):
-        live.notice = lambda words: out.tell(common, f"{words}\n")
-    return live
-
-
-def _is_lively(common: Common) -> bool:
-    return sys.stderr.isatty() and not common.quiet and not common.json

@@ -8,9 +8,9 @@ from typing import Any
 
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings, same_journal
-from engine.cli.commands import _announcing, _is_lively, _stopping
 from engine.cli.exits import AGAIN, OK, code_of_summary
-from engine.cli.progress import showing
+from engine.cli.progress import announcing, is_lively, showing
+from engine.cli.stopping import stopping
 from engine.cli.words import Common, Order
 from engine.clock import wall_time
 from engine.journal.port import Conduct
@@ -42,12 +42,12 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
         opt_out=order.opt_out,
         conduct=conduct,
     )
-    live = _announcing(Live(), common)
+    live = announcing(Live(), common)
 
     async def main() -> int:
         async with (
             Engine.open(settings, common.account, apart=True) as engine,
-            _stopping(common, live, engine) as (stop, caught),
+            stopping(common, live, engine) as (stop, caught),
         ):
             out.tell(
                 common,
@@ -57,7 +57,7 @@ def consume(source: str, order: Order, common: Common, *, once: bool, outcomes: 
                     else _("Consuming {name}; Ctrl-C ends it.\n")
                 ).format(name=queue.name),
             )
-            with showing(live, _is_lively(common)):
+            with showing(live, is_lively(common)):
                 done = await engine.consume(queue, wanted, live=live, stop=stop)
         if common.json:
             out.data(_as_json(queue.name, done))

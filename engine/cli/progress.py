@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 
+from engine.cli import out
+from engine.cli.words import Common
 from engine.language import _
 from engine.live import Live
 from engine.runs.steering import SENDING
@@ -74,3 +77,15 @@ def _state(live: Live) -> tuple[int, int | None, str]:
 def _held_back(live: Live) -> str:
     """What sending waits for; another phase than sending says it itself."""
     return (live.held_back_by() or live.rest) if live.phase == SENDING else ""
+
+
+def announcing(live: Live, common: Common) -> Live:
+    """The same, telling what takes long where no display shows it."""
+    if not is_lively(common):
+        live.notice = lambda words: out.tell(common, f"{words}\n")
+    return live
+
+
+def is_lively(common: Common) -> bool:
+    """Whether there is a display: a terminal, and nobody who wants less or data."""
+    return sys.stderr.isatty() and not common.quiet and not common.json

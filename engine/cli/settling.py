@@ -7,9 +7,9 @@ from typing import Any
 
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings, same_journal
-from engine.cli.commands import _announcing, _is_lively, _stopping
 from engine.cli.exits import OK, USAGE, code_of_summary
-from engine.cli.progress import showing
+from engine.cli.progress import announcing, is_lively, showing
+from engine.cli.stopping import stopping
 from engine.cli.words import Common
 from engine.errors import PlanError
 from engine.journal.port import OpenDoubt
@@ -25,16 +25,16 @@ _SHOWN = 20
 def settle(campaign: str, common: Common) -> int:
     """Settle by evidence: reports, and the balance once it is quiet. Exit code 4 when doubts stay open."""
     settings = read_settings(common, warns=True)
-    live = _announcing(Live(), common)
+    live = announcing(Live(), common)
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping(common, live) as (stop, caught):
+        async with Engine.open(settings, common.account) as engine, stopping(common, live) as (stop, caught):
             record = await engine.journal.find_campaign(name=campaign)
             if record is None:
                 raise PlanError(
                     _("there is no campaign named {campaign!r}; `xinshi status` lists them").format(campaign=campaign)
                 )
-            with showing(live, _is_lively(common)):
+            with showing(live, is_lively(common)):
                 summary = await engine.settle(record, live=live, stop=stop)
             doubts = await engine.journal.open_doubts(engine.account_key, campaign_id=record.campaign_id)
         if common.json:

@@ -8,8 +8,8 @@ from typing import Any
 
 from engine.cli import out, pages
 from engine.cli.beginning import read_settings
-from engine.cli.commands import _stopping
 from engine.cli.exits import AGAIN, OK, REFUSED_BEFORE
+from engine.cli.stopping import stopping
 from engine.cli.words import Common
 from engine.language import _
 from engine.ledger.summary import CampaignSummary
@@ -26,7 +26,7 @@ def track(common: Common, *, once: bool, replay: bool) -> int:
     settings = read_settings(common)
 
     async def main() -> int:
-        async with Engine.open(settings, common.account) as engine, _stopping(common, Live()) as (stop, caught):
+        async with Engine.open(settings, common.account) as engine, stopping(common, Live()) as (stop, caught):
             if not once and not replay:
                 out.tell(common, _("Reading reports and replies; Ctrl-C ends it.\n"))
             tally = await engine.track(stop, once=once, replay=replay)
