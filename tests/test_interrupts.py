@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from engine import interrupts
-from engine.cli.commands import _stopping
+from engine.cli.stopping import stopping
 from engine.cli.words import Common
 from engine.interrupts import ENDING, ended_by_signals
 from engine.live import Live
@@ -116,7 +116,7 @@ def test_a_command_that_stops_gently_is_told_and_while_it_closes_one_more_is_let
     found: list[Any] = []
 
     async def main() -> int:
-        async with _stopping(Common(quiet=True), Live()) as (stop, caught):
+        async with stopping(Common(quiet=True), Live()) as (stop, caught):
             signal.raise_signal(number)
             await stop.gently.wait()
             found.append(stop.now.is_set())
