@@ -41,7 +41,7 @@ def run(rows: int, common: Common) -> int:
         config.write_text(_settings(url), encoding="utf-8")
         _secret_file(folder / "password", "demo")
         mine = Common(config=config, json=common.json, verbose=common.verbose, quiet=common.quiet)
-        order = Order(text=_TEXT, signature=_SIGNATURE, campaign="demo")
+        order = Order(text=_TEXT, signature=_SIGNATURE, campaign="demo", kind="marketing")
         with Pipeline(listed) as reading:
             code = commands.send([listed], order, mine, reading, yes=True, signed=None)
     out.tell(

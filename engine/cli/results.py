@@ -219,10 +219,12 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
     now = datetime.now(UTC)
     before = now - age_of(older_than)
     found: list[Forgotten] = []
+    only_looked: list[bool] = []  # as asked for, or because there is nothing to forget
 
     async def main() -> int:
         found.append(await what_to_forget(settings.journal_path, before))
-        if dry_run:
+        if dry_run or not (yes or found[0].campaigns or found[0].files or found[0].copies):
+            only_looked.append(True)
             return OK
         if not yes:
             out.tell(common, _forgotten_page(found[0], before, done=False))
@@ -237,9 +239,9 @@ def forget(older_than: str, *, dry_run: bool, yes: bool, common: Common) -> int:
 
     code = run_in_loop(main)
     if code == OK and common.json:
-        out.data(_forgotten_json(found[0], before, done=not dry_run))
+        out.data(_forgotten_json(found[0], before, done=not only_looked))
     elif code == OK and not common.quiet:
-        out.page(_forgotten_page(found[0], before, done=not dry_run))
+        out.page(_forgotten_page(found[0], before, done=not only_looked))
     return code
 
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # the parent loads neither stage
     from concurrent.futures import Future, ThreadPoolExecutor
     from decimal import Decimal
 
-    from engine.intake import ListFile, ReachedSet, ScreeningList, Seen, Skipped
+    from engine.intake import Inspected, ListFile, ReachedSet, ScreeningList, Seen, Skipped
     from engine.planning import Forbidden, PlanTally, Survey, Surveyor, Wording
 
 _END_S = 2.0
@@ -386,8 +386,8 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
         sheet=request.sheet,
         stdin_fd=request.stdin_fd,
     )
-    excluding = inspect_all(request.exclude, stdin_fd=request.stdin_fd)
-    allowing = inspect_all(request.only, stdin_fd=request.stdin_fd)
+    excluding = _screening_lists(request.exclude, request)
+    allowing = _screening_lists(request.only, request)
     excluded, excluded_lists = gathered(excluding.list_files)
     only, only_lists = gathered(allowing.list_files)
     listing = Listing(
@@ -415,6 +415,19 @@ def _answer(source: IO[bytes], target: IO[bytes]) -> None:
     while isinstance(asked := _read(source), Whom):
         cutter.tell_whom(target)
     _write(target, _kept(cutter.taken, asked))
+
+
+def _screening_lists(paths: tuple[Path, ...], request: Request) -> Inspected:
+    """The lists of people to leave out, or to send to alone. Where one leaves its column open, `column` decides if it is a name of its header."""
+    from engine.intake import inspect_all
+
+    named = request.column is not None and not request.column.strip().isdecimal() and _STDIN not in paths
+    try:
+        return inspect_all(paths, stdin_fd=request.stdin_fd)
+    except IntakeError:
+        if not named:
+            raise
+    return inspect_all(paths, column=request.column, stdin_fd=request.stdin_fd)
 
 
 class _ForbiddenError(Exception):

@@ -52,6 +52,20 @@ async def test_again_sends_once_more_under_a_name_of_its_own(desk: Desk) -> None
     assert desk.truth["mobiles"] == dict.fromkeys(numbers, 2)
 
 
+async def test_a_list_to_leave_out_that_leaves_its_column_open_is_read_by_the_one_given(desk: Desk) -> None:
+    numbers = desk.list(5)
+    stays, other = numbers[0], numbers[1]
+    desk.write("list.csv", "手机号\n" + "\n".join(numbers) + "\n")
+    desk.write("out.csv", f"电话,手机号\n{other},{stays}\n{other},{stays}\n")
+
+    open_still = await desk.run(*desk.order("--exclude", "out.csv"))
+    by_name = await desk.run(*desk.order("--exclude", "out.csv", "--column", "手机号"))
+
+    assert (open_still.code, "2 columns could hold the numbers" in open_still.errors) == (2, True), open_still.errors
+    assert by_name.code == 0, by_name.errors
+    desk.check_once(numbers[1:])
+
+
 async def test_only_the_plan_that_was_signed_off_is_sent(desk: Desk) -> None:
     numbers = desk.list(30)
     hashed = (await desk.run("plan", "list.csv", "--text", TEXT, "--json")).json["plan_hash"]

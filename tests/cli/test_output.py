@@ -143,6 +143,7 @@ async def test_the_demo_goes_the_whole_way_and_never_to_the_operator_s_own_gatew
 
     assert (end.code, end.json["state"], end.json["rows"]) == (0, "finished", 2000)
     assert end.json["points"]["unexplained"] == 0
+    assert "Note:" not in end.errors
     assert (desk.truth["requests"], desk.truth["calls"]) == (0, {})
     step = next(line for line in end.errors.splitlines() if line.startswith("Look at it again:"))
     again = await desk.run(*step.split("xinshi ", 1)[1].split(), "--json")

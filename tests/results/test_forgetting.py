@@ -158,8 +158,11 @@ async def test_a_list_that_a_young_campaign_was_sent_from_is_kept(desk: Desk) ->
 async def test_it_asks_and_waits_for_the_owner_and_knows_ages(desk: Desk) -> None:
     desk.write("list.csv", customers(mobiles(5)))
     await sent(desk)
+    made_older(desk)
     end = await desk.run("forget", "--older-than", "180d")
     assert (end.code, "--yes" in end.errors) == (2, True)
+    end = await desk.run("forget", "--older-than", "9y", "--json")
+    assert (end.code, end.json["done"], end.json["campaigns"]) == (0, False, []), "there is nothing to ask about"
     for age in ("180x", "0d", "-5d", "soon"):
         assert (await desk.run("forget", "--older-than", age, "--yes")).code == 2
     tracking = await desk.start("track")
