@@ -73,6 +73,7 @@ class Commits:
         self._to_tell: deque[tuple[_Asked, Any]] = deque()  # whose write is durable
         self._something = asyncio.Event()
         self._closing = False
+        self._logged: set[str] = set()
         self._writing = asyncio.create_task(self._run(), name="journal commits")
 
     async def do(self, write: Write[Item, Result], item: Item) -> Result:
@@ -90,12 +91,18 @@ class Commits:
         except asyncio.CancelledError:
             await asked.to_its_end()
             if asked.failure is not None:
-                logger.error("a write failed while its task was being cancelled", extra={"problem": str(asked.failure)})
+                self._log(str(asked.failure))
             raise
         if asked.failure is not None:
             raise asked.failure
         result: Result = asked.result
         return result
+
+    def _log(self, problem: str) -> None:
+        """Once: where the writer is gone, everything under way fails with the same words."""
+        if problem not in self._logged:
+            self._logged.add(problem)
+            logger.error("a write failed while its task was being cancelled", extra={"problem": problem})
 
     async def close(self) -> None:
         """Write what has gathered, then end. A later `do` is refused."""

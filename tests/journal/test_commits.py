@@ -180,19 +180,21 @@ async def test_a_waiter_is_only_cancelled_when_the_write_is_on_the_disk(place: P
     assert states(place) == {1: "submitting"}
 
 
-async def test_a_failure_hidden_by_a_cancellation_is_logged(
+async def test_a_failure_hidden_by_cancellations_is_logged_once(
     journal: SqlJournal, caplog: pytest.LogCaptureFixture
 ) -> None:
     campaign_id = await planned(journal, 1)
     claims = await claimed(journal, campaign_id)
     await journal.release(claims)
     async with Held(journal):
-        intent = asyncio.create_task(intended(journal, claims[0]))
-        await begun(intent)
-        intent.cancel()
-        await begun(intent)
-    with caplog.at_level(logging.ERROR), pytest.raises(asyncio.CancelledError):
-        await intent
+        intents = [asyncio.create_task(intended(journal, claims[0])) for _ in range(3)]
+        for _ in range(2):
+            for intent in intents:
+                await begun(intent)
+                intent.cancel()
+    for intent in intents:
+        with caplog.at_level(logging.ERROR), pytest.raises(asyncio.CancelledError):
+            await intent
     assert [record.getMessage() for record in caplog.records] == ["a write failed while its task was being cancelled"]
 
 
