@@ -21,7 +21,7 @@ from engine.moments import CHINA
 from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
 from engine.runs import looking
-from engine.runs.beside import ASSUME, NOT_TAKEN
+from engine.runs.beside import ASSUME, NOT_TAKEN, TAKEN
 from engine.runs.consuming import Judge
 from engine.runs.control import Order
 from engine.simulator import Simulator, SimulatorSettings
@@ -471,8 +471,9 @@ async def test_the_points_that_a_doubt_did_not_cost_are_spent(room: Room) -> Non
     assert int(str(room.sim.truth()["balance"])) == left - 3
 
 
-async def test_a_persons_word_about_a_doubt_reaches_what_is_being_sent(room: Room) -> None:
-    """The points that were kept for it are spent."""
+@pytest.mark.parametrize(("word", "given"), [(NOT_TAKEN, ["您好"]), (TAKEN, [])])
+async def test_a_persons_word_about_a_doubt_reaches_what_is_being_sent(room: Room, word: str, given: list[str]) -> None:
+    """The points that were kept for it are spent, or gone, and who wants to know is told."""
     left = int(str(room.sim.truth()["balance"]))
     room.sim.set_faults({"reset_before": 1.0})
     room.source.put(notice("a", ONE))
@@ -482,14 +483,14 @@ async def test_a_persons_word_about_a_doubt_reaches_what_is_being_sent(room: Roo
         while not await engine.journal.open_doubts(engine.account_key):
             await asyncio.sleep(0.01)
         room.sim.set_faults({})
-        words = (engine.account_key, "1", NOT_TAKEN, "li", "1", "asked the vendor")
+        words = (engine.account_key, "1", word, "li", "1", "asked the vendor")
         assert (await engine.order(Order(verb=ASSUME, campaign=today(), words=words))).done
         while not any(told["state"] == "accepted" for told in room.source.told):
             assert not running.done(), running.result().end
             await asyncio.sleep(0.01)
         room.stop.gently.set()
         await running
-    assert room.given(ONE) == ["您好"]
+    assert room.given(ONE) == given
 
 
 async def test_a_campaign_that_is_cancelled_takes_no_more_and_sends_no_more(room: Room) -> None:
