@@ -77,11 +77,15 @@ def export(
 
 
 def _written(found: Exported, output: Path) -> str:
-    counted = ", ".join(f"{count:,} {word_of(word)}" for word, count in found.states.most_common())
-    delivered = ", ".join(f"{count:,} {word_of(word)}" for word, count in found.delivery.most_common())
-    of_all = _("of {count:,}: {counted}").format(count=sum(found.states.values()), counted=counted) + (
-        f" ({delivered})" if delivered else ""
+    counted, delivered = (
+        _(", ").join(
+            _("{count:,} {word}").format(count=count, word=word_of(word)) for word, count in told.most_common()
+        )
+        for told in (found.states, found.delivery)
     )
+    of_all = _("of {count:,}: {counted}").format(count=sum(found.states.values()), counted=counted)
+    if delivered:
+        of_all += _(" ({because})").format(because=delivered)
     where = "" if output == STANDARD_OUTPUT else _(" to {output}").format(output=output)
     return _n(
         "{lines:,} line written{where}, {of_all}\n", "{lines:,} lines written{where}, {of_all}\n", found.lines

@@ -55,11 +55,11 @@ def _opt_out_lines(opt_outs: Iterable[OptOutHistory], accounts: Mapping[str, str
     for each in opt_outs:
         if each.removed_at is not None:
             span = _("{at} to {removed_at}").format(at=when(each.opt_out.at), removed_at=when(each.removed_at))
-            because = f" ({each.removed_because})" if each.removed_because else ""
-            yield _("was opted out"), f"{span}{because}, {_opt_out_words(each, accounts)}", ""
+            because = _(" ({because})").format(because=each.removed_because) if each.removed_because else ""
+            yield _("was opted out"), span + because + _(", ") + _opt_out_words(each, accounts), ""
     for each in standing:
         since = _("since {at}").format(at=when(each.opt_out.at))
-        yield _("OPTED OUT"), f"{since}, {_opt_out_words(each, accounts)}", ""
+        yield _("OPTED OUT"), since + _(", ") + _opt_out_words(each, accounts), ""
     if not standing:
         yield _("opted out"), _("no"), ""
 
@@ -72,7 +72,7 @@ def _opt_out_words(each: OptOutHistory, accounts: Mapping[str, str]) -> str:
         scope = _("for the account {name}").format(name=accounts[each.account])
     else:
         scope = _("for an account that the settings do not have")
-    words = f": {each.opt_out.reason}" if each.opt_out.reason else ""
+    words = _(": {reason}").format(reason=each.opt_out.reason) if each.opt_out.reason else ""
     return _("by {source}, {scope}{words}").format(source=word_of(each.opt_out.source.value), scope=scope, words=words)
 
 
@@ -118,7 +118,7 @@ def _trace_lines(trace: Trace, with_texts: bool) -> Iterable[Line]:
         without = _(", without this number") if attempt.number in trace.omitted_from else ""
         yield (
             _("attempt {number}").format(number=attempt.number),
-            f"{when(attempt.started_at)}: {_attempt_words(attempt)}{without}",
+            _("{at}: {what}").format(at=when(attempt.started_at), what=_attempt_words(attempt) + without),
             "",
         )
         if attempt.evidence:

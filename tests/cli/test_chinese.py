@@ -170,3 +170,19 @@ async def test_a_question_is_asked_in_chinese_and_yes_may_be_chinese(desk: Desk)
     assert "现在发送给 1 人吗？" in end.errors
     assert end.code == 0
     assert len(desk.truth["mobiles"]) == 1
+
+
+async def test_chinese_sentences_have_chinese_signs_between_their_words(desk: Desk) -> None:
+    (number,) = desk.list(1)
+    await desk.run(*desk.order("--campaign", "spring"))
+    await desk.run("optouts", "add", number, "--reason", "来电")
+    told = [
+        await chinese(desk, "export", "spring", "--output", "out.csv"),
+        await chinese(desk, "why", number),
+        await chinese(desk, "status", "spring"),
+    ]
+    await desk.run("optouts", "remove", number, "--reason", "来电")
+    told.append(await chinese(desk, "why", number))
+    told.append(await chinese(desk, "plan", "list.csv", "--text", "【测试】{手机号}您好"))
+    for end in told:
+        assert not re.findall(r".*[一-鿿）」][,:;] .*|.*[一-鿿）」] \(.*", end.output), end.output
