@@ -174,6 +174,26 @@ class _Unseen:
             await self.journal.discard_campaign(gone)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of an order before its rows are cut: the lists, and what the journal tells of account and people.
+
+    `whole`: the campaign that is added to; `held`: the numbers that must not come into it again.
+    """
+
+    whole: Addition | None
+    wording: Wording
+    listing: Listing
+    columns: tuple[tuple[int, ...], ...]
+    key: str
+    name: str  # as it is stored
+    opted_out: OptedOut
+    sighting: Sighting
+    held: bytes
+    ratio: Decimal | None
+    reserved: tuple[tuple[str, Decimal], ...]
+
+
 class Planner:
     """Row -> Recipient -> Batch: the pipeline's process reads ahead while the part before is being stored."""
 
@@ -182,77 +202,34 @@ class Planner:
 
     async def plan(self, journal: SqlJournal | None, balance: Balance | None, problem: str) -> Plan:
         """Store what the order comes to, unseen; without a journal of one's own: only count it. Raises PlanError, IntakeError."""
-        order, gate = self._order, self._gate
+        gate = self._gate
         self._live.phase = N_("reading the list")
         async with self._looking(journal) as books:
-            whole = None if order.add_to is None else await addition(books, order.add_to, gate)
-            wording = wording_of(order, gate) if whole is None else whole.wording
-            listing = await asyncio.to_thread(self._reading.listing)
-            columns = columns_of(wording, listing)
-            key = key_of(gate.account.account_key, wording, listing, into=whole)
-            name = f"{whole.record.name}{_UNSEEN}" if whole else order.campaign or ""
-            name = name or await _free_name(journal, f"{_name_from(listing)}-{key[:6]}")
-            if whole is None:
-                refuse_name(name)
-            opted_out = (
-                OptedOut(mobiles=[], seq=0) if books is None else await books.opted_out(gate.account.account_key)
-            )
-            sighting = await self._sighted(books, _sample_texts(wording, listing, columns), journal)
-            held = b"" if whole is None or books is None else await _held(books, whole.record.campaign_id)
-            ratio = None if books is None else await price_ratio(books, gate.account.account_key)
-            mine = "" if whole is None else whole.record.name
-            reserved = () if books is None else await _reserved(books, gate, ratio, mine)
-        conduct = decided(order.wish, gate.settings, None if whole is None else whole.record.conduct)
-        cut = self._cut(wording, columns, balance, name, opted_out)
-        if whole is not None:
-            cut = replace(
-                cut,
-                held=held,
-                first_list=whole.lists,
-                left_aside=whole.known_among(listing),
-                rejects=_unused(cut.rejects.parent, whole, order.files),
-            )
-        cut = replace(cut, reached=sighting.sets, most_messages=self._cap.messages if self._cap else None)
+            known = await self._known(books, journal)
+        whole, wording = known.whole, known.wording
+        conduct = decided(self._order.wish, gate.settings, None if whole is None else whole.record.conduct)
+        cut = self._cut(known, balance, keeps_batches=journal is not None)
         asker = None if gate.settings.message.check_keywords is False else Asker(gate)
         checked = None if asker is None else await self._checked_fixed(asker, wording)
-        surveys = asker is not None and checked is None
-        cut = replace(cut, keeps_batches=journal is not None, surveys=surveys)
-        draft = Draft(
-            name=name,
-            account=gate.account.account_key,
-            profile=gate.profile.name,
-            order_key=key,
-            plan_hash=plan_hash(key, signed_off(gate, order, listing)),
-            messages=[wording.message] if isinstance(wording, SameText) else [],
-            sources=[_source_record(each) for at, each in enumerate(listing.list_files) if at not in cut.left_aside],
-            created_at=_now(),
-            screened=opted_out.seq,
-            wording=wording.kept(),
-            conduct=conduct,
-        )
+        surveyor = asker if checked is None else None
+        draft = self._draft(known, cut, conduct)
         unseen = _Unseen(journal, draft)
         try:
-            await unseen.begin()
-            await self._stream(self._reading.parts(cut), unseen)
-            if asker is not None and surveys:
-                checked = await self._checked_rows(asker, wording)
-                if checked.forbidden:
-                    await unseen.begin_anew()
-                await self._stream(self._reading.rest(checked.forbidden), unseen)
+            checked = await self._fill(unseen, replace(cut, surveys=surveyor is not None), surveyor) or checked
             tally = self._reading.tally
             if whole is None:
-                _refuse_nobody(listing, tally)
+                _refuse_nobody(known.listing, tally)
         except BaseException:  # the half plan is discarded, then it is raised on
             with suppress(JournalError):
                 await unseen.discard()
             raise
         return Plan(
             campaign_id=unseen.campaign_id,
-            name=name if whole is None else whole.record.name,
-            order_key=key,
+            name=known.name if whole is None else whole.record.name,
+            order_key=known.key,
             plan_hash=draft.plan_hash,
             wording=wording,
-            listing=listing,
+            listing=known.listing,
             tally=tally,
             distinct=cut.distinct,
             balance=balance,
@@ -265,13 +242,75 @@ class Planner:
             left_aside=cut.left_aside,
             conduct=conduct,
             keep_points=keep_points(conduct, gate.settings),
-            reserved=reserved,
-            ratio=ratio,
+            reserved=known.reserved,
+            ratio=known.ratio,
             kind=gate.settings.message.kind,
-            parts=parts_of(gate.account.account_key, wording, listing, signed_off(gate, order, listing)),
+            parts=parts_of(gate.account.account_key, wording, known.listing, self._signed_off(known)),
             checked=checked,
-            overlap=overlap_of(sighting, tally.reached, days=gate.settings.radar.days, recipients=tally.recipients),
+            overlap=overlap_of(
+                known.sighting, tally.reached, days=gate.settings.radar.days, recipients=tally.recipients
+            ),
         )
+
+    async def _known(self, books: Reader | None, journal: SqlJournal | None) -> _Known:
+        """Look at the lists and into the journal. Raises PlanError, IntakeError."""
+        order, gate = self._order, self._gate
+        account = gate.account.account_key
+        whole = None if order.add_to is None else await addition(books, order.add_to, gate)
+        wording = wording_of(order, gate) if whole is None else whole.wording
+        listing = await asyncio.to_thread(self._reading.listing)
+        columns = columns_of(wording, listing)
+        key = key_of(account, wording, listing, into=whole)
+        name = f"{whole.record.name}{_UNSEEN}" if whole else order.campaign or ""
+        name = name or await _free_name(journal, f"{_name_from(listing)}-{key[:6]}")
+        if whole is None:
+            refuse_name(name)
+        ratio = None if books is None else await price_ratio(books, account)
+        mine = "" if whole is None else whole.record.name
+        return _Known(
+            whole=whole,
+            wording=wording,
+            listing=listing,
+            columns=columns,
+            key=key,
+            name=name,
+            opted_out=OptedOut(mobiles=[], seq=0) if books is None else await books.opted_out(account),
+            sighting=await self._sighted(books, _sample_texts(wording, listing, columns), journal),
+            held=b"" if whole is None or books is None else await _held(books, whole.record.campaign_id),
+            ratio=ratio,
+            reserved=() if books is None else await _reserved(books, gate, ratio, mine),
+        )
+
+    def _draft(self, known: _Known, cut: Cut, conduct: Conduct) -> Draft:
+        wording, lists = known.wording, known.listing.list_files
+        return Draft(
+            name=known.name,
+            account=self._gate.account.account_key,
+            profile=self._gate.profile.name,
+            order_key=known.key,
+            plan_hash=plan_hash(known.key, self._signed_off(known)),
+            messages=[wording.message] if isinstance(wording, SameText) else [],
+            sources=[_source_record(each) for at, each in enumerate(lists) if at not in cut.left_aside],
+            created_at=_now(),
+            screened=known.opted_out.seq,
+            wording=wording.kept(),
+            conduct=conduct,
+        )
+
+    def _signed_off(self, known: _Known) -> dict[str, str | int | float | None]:
+        return signed_off(self._gate, self._order, known.listing)
+
+    async def _fill(self, unseen: _Unseen, cut: Cut, surveyor: Asker | None) -> Checked | None:
+        """Cut the rows and store what they come to. Returns what the gateway says of what they bring, where it is asked."""
+        await unseen.begin()
+        await self._stream(self._reading.parts(cut), unseen)
+        if surveyor is None:
+            return None
+        checked = await self._checked_rows(surveyor, cut.wording)
+        if checked.forbidden:
+            await unseen.begin_anew()
+        await self._stream(self._reading.rest(checked.forbidden), unseen)
+        return checked
 
     @property
     def _cap(self) -> Cap | None:
@@ -316,18 +355,11 @@ class Planner:
         finally:
             await beside.close()
 
-    def _cut(
-        self,
-        wording: Wording,
-        columns: tuple[tuple[int, ...], ...],
-        balance: Balance | None,
-        name: str,
-        opted_out: OptedOut,
-    ) -> Cut:
-        gate = self._gate
+    def _cut(self, known: _Known, balance: Balance | None, *, keeps_batches: bool) -> Cut:
+        gate, whole = self._gate, known.whole
         folder = gate.settings.journal_path.parent
         make_folder(folder)
-        return Cut(
+        cut = Cut(
             max_recipients=batch_size(gate),
             distinct=distinct_allowed(
                 gate.settings.batch.distinct_sizes,
@@ -335,11 +367,23 @@ class Planner:
                 exclusive=gate.account.exclusive,
                 max_recipients=batch_size(gate),
             ),
-            wording=wording,
-            columns=columns,
+            wording=known.wording,
+            columns=known.columns,
             price=gate.profile.price_per_segment,
-            rejects=folder / f"{name}_xinshi_rejects.csv",
-            opted_out=packed(opted_out.mobiles),
+            rejects=folder / f"{known.name}_xinshi_rejects.csv",
+            opted_out=packed(known.opted_out.mobiles),
+            keeps_batches=keeps_batches,
+            reached=known.sighting.sets,
+            most_messages=self._cap.messages if self._cap else None,
+        )
+        if whole is None:
+            return cut
+        return replace(
+            cut,
+            held=known.held,
+            first_list=whole.lists,
+            left_aside=whole.known_among(known.listing),
+            rejects=_unused(folder, whole, self._order.files),
         )
 
     async def _stream(self, parts: Iterator[Part], unseen: _Unseen) -> None:
