@@ -127,7 +127,8 @@ class Steering:
             await self._write_pause(record)
             tell(PAUSED)
             await first_of(self._goes_on, stop)
-            await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
+            if not self.is_paused:  # stopped while it stands, it is paused for whoever comes next
+                await self._journal.set_campaign_state(record.campaign_id, CampaignState.RUNNING)
         if self.cancelled.is_set():
             await self._journal.cancel_campaign(record.campaign_id)
         return not self.cancelled.is_set()

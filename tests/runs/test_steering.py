@@ -69,6 +69,21 @@ async def test_a_pause_that_comes_while_a_run_gets_ready_holds(tmp_path: Path) -
         assert states(place) == {1: "accepted", 2: "accepted", 3: "accepted"}
 
 
+async def test_a_run_that_is_stopped_while_its_canary_is_paused_leaves_the_pause(tmp_path: Path) -> None:
+    place = SqlitePlace(tmp_path)
+    async with place.open() as journal:
+        run = await ready(place, journal, "pause")
+        with run.steering.owning(run.record):
+            assert (await run.order("pause")).done
+            held = asyncio.create_task(
+                run.steering.while_held(run.record, stop=run.stop, tell=run.told.put_nowait), name="held"
+            )
+            assert await run.told.get() == PAUSED
+            run.stop.set()
+            assert await held
+            assert await run.stored() == (CampaignState.PAUSED, (PauseReason.OPERATOR,))
+
+
 async def test_a_cancel_that_comes_while_a_run_gets_ready_holds(tmp_path: Path) -> None:
     place = SqlitePlace(tmp_path)
     async with place.open() as journal:
