@@ -122,7 +122,7 @@ async def test_waiting_in_vain_for_a_free_connection_is_not_sent() -> None:
         await conversation.request()
         await conversation.server.release.wait()
 
-    async with serving(script) as server, gateway(server.url, connect_s=0.2, answer_s=0.5, in_flight=1) as client:
+    async with serving(script) as server, gateway(server.url, connect_s=1, answer_s=3, in_flight=1) as client:
         async with asyncio.TaskGroup() as group:
             sends = [group.create_task(send(client)) for _ in range(6)]  # one more than 1 in flight + 4 spare
             done, _ = await asyncio.wait(sends, return_when=asyncio.FIRST_COMPLETED)
@@ -569,7 +569,7 @@ async def test_a_cut_poll_hands_on_what_came_because_it_comes_only_once(ending: 
             await conversation.server.release.wait()
         conversation.reset() if ending == "reset" else conversation.close()
 
-    async with serving(script) as server, gateway(server.url, answer_s=0.2) as client:
+    async with serving(script) as server, gateway(server.url, answer_s=1) as client:
         raw = await client.reports(500)
     assert not raw.complete
     polled = read_reports(raw.body, raw.charset, STANDARD)

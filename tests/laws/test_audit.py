@@ -24,7 +24,7 @@ _QUICK = """
 [pace]
 requests_per_second = 0
 [timeouts]
-answer_s = 0.4
+answer_s = 20
 """
 
 

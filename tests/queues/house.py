@@ -32,8 +32,8 @@ url = "xinshi.db"
 requests_per_second = 0
 in_flight = 2
 [timeouts]
-answer_s = 2
-connect_s = 2
+answer_s = 15
+connect_s = 10
 grace_s = 2
 [settlement]
 min_age_s = 1
