@@ -390,11 +390,12 @@ def _balance_against(plan: Plan) -> Line:
     too_few = plan.keep_points + plan.reserved_points - after
     if too_few <= 0 or balance.prepaid is False:
         return (_("balance"), balance.remaining, _("{after} after this").format(after=_points(after)))
-    return (
-        _("balance"),
-        balance.remaining,
-        _("{too_few} TOO FEW: top up, or send a part with --allow-partial").format(too_few=_points(too_few)),
+    words = (
+        _("{too_few} TOO FEW: what they reach for is sent, as --allow-partial says")
+        if plan.sends_part
+        else _("{too_few} TOO FEW: top up, or send a part with --allow-partial")
     )
+    return (_("balance"), balance.remaining, words.format(too_few=_points(too_few)))
 
 
 def _points_words(plan: Plan) -> str:

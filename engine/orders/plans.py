@@ -112,6 +112,7 @@ class Plan:
     left_aside: frozenset[int] = frozenset()  # lists that are in that campaign already, by their place
     kind: str = ""  # marketing, notice, or nobody said
     parts: Parts = field(default_factory=dict)  # what the plan hash is made of
+    sends_part: bool = False  # where the points do not reach, what they reach for (--allow-partial)
     overlap: Overlap | None = None  # with what was sent lately
     checked: Checked | None = None  # what the gateway says of the texts; None: it was not asked
     conduct: Conduct
@@ -245,6 +246,7 @@ class Planner:
             reserved=known.reserved,
             ratio=known.ratio,
             kind=gate.settings.message.kind,
+            sends_part=self._order.allow_partial,
             parts=parts_of(gate.account.account_key, wording, known.listing, self._signed_off(known)),
             checked=checked,
             overlap=overlap_of(

@@ -160,6 +160,10 @@ async def test_5_when_the_points_do_not_reach_leaves_nothing(desk: Desk) -> None
 @pytest.mark.parametrize("settings", [{"points": 7}], indirect=True)
 async def test_allow_partial_sends_whole_batches_and_run_the_rest_after_a_top_up(desk: Desk) -> None:
     numbers = desk.list(10)
+    plan = ("plan", "list.csv", "--text", TEXT)
+    previews = [(await desk.run(*plan, *flag)).output for flag in ((), ("--allow-partial",))]
+    assert "3 TOO FEW: top up, or send a part with --allow-partial" in previews[0], previews
+    assert "3 TOO FEW: what they reach for is sent, as --allow-partial says" in previews[1], previews
 
     part = await desk.run(*desk.order("--campaign", "spring", "--batch-size", "2", "--allow-partial", "--json"))
     assert (part.code, part.json["reasons"], counts(part.json, "accepted", "planned")) == (75, ["balance"], (6, 4))
