@@ -16,7 +16,7 @@ BATCH = 20  # what goes wrong are requests: those of the soak carry five times a
 FEW, MORE = 2_000, 3_500  # five faulty requests of one kind, or of a mixture that is rarer; see rows_of
 CHANCE = 0.12  # six seeds leave 75 doubts or so, and those that stay open come in groups; twenty seeds would tell
 _QUICK = (
-    "[pace]\nrequests_per_second = 0\n[timeouts]\nanswer_s = 0.4\ngrace_s = 1\n[retry]\nattempts = 10\nwait_s = 0.1\n"
+    "[pace]\nrequests_per_second = 0\n[timeouts]\nanswer_s = 30\ngrace_s = 30\n[retry]\nattempts = 10\nwait_s = 0.1\n"
 )
 
 

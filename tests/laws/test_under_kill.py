@@ -30,7 +30,9 @@ async def test_ten_kills_reach_nobody_twice_and_lose_nobody(tmp_path: Path, seed
         house = House(folder=tmp_path, sim=sim)
         house.settle_in(ROWS, seed=seed % 1000, settings=_QUICK)
         kills = 0
-        for _ in range(KILLS):
+        for _ in range(3 * KILLS):  # on a busy machine a gateway can look dead: the run pauses by itself, and goes on
+            if kills == KILLS:
+                break
             process = await house.begin_sending()
             requests = asyncio.ensure_future(sim.wait_for_requests(_sent(sim) + chance.randrange(1, 25)))
             over = asyncio.ensure_future(process.wait())
