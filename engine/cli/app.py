@@ -50,9 +50,9 @@ def check(
     notify
         Also send a notification to try, every way that [notify] names.
     """
-    from engine.cli import commands
+    from engine.cli import checking
 
-    return commands.check(common, notify=notify)
+    return checking.check(common, notify=notify)
 
 
 @COMMANDS.add()

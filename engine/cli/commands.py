@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 from engine.cli import out, pages
 from engine.cli.asking import YES, read_line
 from engine.cli.beginning import read_settings, same_journal
-from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_error, code_of_summary
+from engine.cli.exits import OK, REFUSED_BEFORE, SOME_REFUSED, code_of_summary
 from engine.cli.progress import announcing, is_lively, showing
 from engine.cli.screening import (
     AGAIN_HINT,
@@ -28,7 +26,7 @@ from engine.cli.words import Common, Order
 from engine.clock import wall_time
 from engine.dispatch.schedule import date_words
 from engine.dispatch.waiting import unless_set
-from engine.errors import EngineError, JournalError, NotTold, PlanError
+from engine.errors import PlanError
 from engine.gate import Gate
 from engine.intake.kept import kept_folder
 from engine.journal.port import CampaignCounts
@@ -37,97 +35,17 @@ from engine.ledger.points import ZERO
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
 from engine.loop import run_in_loop
-from engine.model import Balance, BatchState
-from engine.notify import Delivery
+from engine.model import BatchState
 from engine.numbers import normalise
 from engine.orders.pipeline import Pipeline
 from engine.orders.plans import Plan, SendOrder, explain_campaign, preview
 from engine.orders.signing import keep_parts
 from engine.patience import Sending, opened, planned
-from engine.runs.looking import status as look
-from engine.runs.telling import tell_trial
 from engine.runtime import Engine
 from engine.settings import Settings
 from engine.trial import plan_trial, refuse_failed
 
-_ROOM = 20_000_000  # bytes; a million recipients need more, some thousand need less
 _OVER = {BatchState.ACCEPTED, BatchState.REFUSED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.SPLIT}
-
-
-def check(common: Common, *, notify: bool = False) -> int:
-    """Settings, journal, disk, SQLite, login and balance; a line each. `notify`: people are told, to see that it works."""
-    settings = read_settings(common, warns=True)
-    told: list[Delivery] = []
-    account = settings.for_account(common.account)
-    problems: list[EngineError] = []
-    balances: list[Balance] = []
-
-    async def main() -> int:
-        async with Gate.open(settings, common.account) as gate:
-            try:
-                await look(settings, None)
-            except EngineError as error:
-                problems.append(error)
-            try:
-                balances.append(await gate.balance())
-            except EngineError as error:
-                problems.append(error)
-        if too_full := no_room(_free_bytes(settings.journal_path)):
-            problems.append(too_full)
-        if notify:
-            told.extend(await tell_trial(settings, account.name))
-            problems.extend(NotTold(f"notify.{each.channel}: {each.problem}") for each in told if each.problem)
-        return code_of_error(problems[0]) if problems else OK
-
-    code = run_in_loop(main)
-    if common.json:
-        out.data(
-            {
-                "ok": code == OK,
-                "settings": None if settings.file is None else str(settings.file),
-                "journal": str(settings.journal_path),
-                "disk_free_bytes": _free_bytes(settings.journal_path),
-                "sqlite": sqlite3.sqlite_version,
-                "account": account.account,
-                "url": account.url,
-                "profile": account.profile,
-                "balance": pages.balance_json(balances[0]) if balances else None,
-                **({"notified": [each.channel for each in told if not each.problem]} if notify else {}),
-                "problems": [str(problem) for problem in problems],
-            }
-        )
-        return code
-    there = "" if settings.journal_path.exists() else _(" (not there yet)")
-    lines: list[pages.Line] = [
-        (_("settings"), str(settings.file or _("no file: the defaults")), ""),
-        (_("journal"), f"{settings.journal_path}{there}", ""),
-        (
-            _("disk"),
-            free_words(_free_bytes(settings.journal_path)),
-            "",
-        ),
-        (
-            "SQLite",
-            _("{sqlite_version}, fine for the journal: only one process writes to it at a time").format(
-                sqlite_version=sqlite3.sqlite_version
-            ),
-            "",
-        ),
-        (
-            _("account"),
-            _("{account} at {url}, profile {profile}").format(
-                account=account.account, url=account.url, profile=account.profile
-            ),
-            "",
-        ),
-        *pages.route_lines(account),
-    ]
-    if balances:
-        lines += [(_("login"), _("works"), ""), *pages.balance_lines(balances[0])]
-    lines += [(_("notified"), each.channel, "") for each in told if not each.problem]
-    lines += [(_("PROBLEM"), str(problem), "") for problem in problems]
-    out.page(pages.grid(lines))
-    return code
 
 
 def plan(files: Sequence[Path], order: Order, common: Common, reading: Pipeline) -> int:
@@ -440,29 +358,6 @@ def _finish(summary: CampaignSummary, common: Common, settings: Settings, caught
         words, journal = same_journal(common), settings.journal_path
         out.page(pages.summary_page(summary, words=words, journal=journal, account=account))
     return code_of_summary(summary, signal=caught[0] if caught else None)
-
-
-def free_words(free: int) -> str:
-    """The room on a disk: in gigabytes, or in megabytes where it is little."""
-    if free < 1e9:
-        return _("{megabytes:,.0f} MB free").format(megabytes=free / 1e6)
-    return _("{gigabytes:,.1f} GB free").format(gigabytes=free / 1e9)
-
-
-def no_room(free: int) -> JournalError | None:
-    """That a campaign would come to a stop for want of room: so many bytes are free."""
-    if free >= _ROOM:
-        return None
-    return JournalError(
-        _("{free} where the journal is: too little for a campaign; make room").format(free=free_words(free))
-    )
-
-
-def _free_bytes(path: Path) -> int:
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _telling(common: Common) -> Callable[[str], None]:

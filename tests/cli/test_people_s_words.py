@@ -7,7 +7,7 @@ from unicodedata import east_asian_width
 
 import pytest
 
-from engine.cli.commands import free_words, no_room
+from engine.cli.checking import free_words, no_room
 from tests.cli.desk import TEXT, Desk
 from tests.numbers import mobile, mobiles
 
