@@ -23,6 +23,7 @@ from engine.runs.looking import why as look_for
 
 if TYPE_CHECKING:
     from engine.ledger.audit import Truth
+    from engine.settings import Settings
 
 
 def status(campaign: str | None, common: Common) -> int:
@@ -51,9 +52,14 @@ def status(campaign: str | None, common: Common) -> int:
         if any(now):
             out.page(_("Now: {now}.\n").format(now=now[0]))
     else:
-        names = {account.account_key: account.name for account in settings.accounts.values()}
+        names = _account_names(settings)
         out.page(pages.campaigns_page(found, journal=settings.journal_path, accounts=names))
     return OK
+
+
+def _account_names(settings: Settings) -> dict[str, str]:
+    """What the settings call each login; where one has two names, the first of them."""
+    return {account.account_key: account.name for account in reversed([*settings.accounts.values()])}
 
 
 def audit(campaign: str, truth_url: str | None, common: Common) -> int:
@@ -96,7 +102,7 @@ def why(number: str, common: Common) -> int:
 
     async def main() -> int:
         found = await look_for(settings, number)
-        names = {account.account_key: account.name for account in settings.accounts.values()}
+        names = _account_names(settings)
         if common.json:
             out.data(number_json(found, names))
         else:

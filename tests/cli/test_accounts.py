@@ -48,6 +48,16 @@ async def test_each_account_sends_with_its_own_login_and_says_whose_it_is(desk: 
         assert "2.00 yuan" in shown.output
 
 
+async def test_a_login_with_two_names_is_called_by_the_first_on_every_page(desk: Desk) -> None:
+    desk.configure(f'[accounts.again]\nurl = "{desk.sim.url}"\nuserid = "12"\naccount = "demo"\n')
+    (number,) = desk.list(1)
+    assert (await desk.run(*desk.order("--campaign", "spring"))).code == 0
+    assert (await desk.run("optouts", "add", number)).code == 0
+
+    assert "for the account default" in (await desk.run("why", number)).output
+    assert "account      default" in (await desk.run("status", "spring")).output
+
+
 async def test_all_balances_at_once(desk: Desk) -> None:
     async with Simulator(SimulatorSettings(userid="34", account="north", password="north-secret", points=700)) as other:
         desk.configure(north(other.url))
