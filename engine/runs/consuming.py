@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from engine.clock import boottime
 from engine.dispatch.pool import Pool, PoolEnd, Settled
@@ -33,29 +32,20 @@ from engine.journal.port import CampaignRecord, Conduct, Journal, OpenDoubt, Set
 from engine.language import N_, _
 from engine.ledger.summary import CampaignSummary
 from engine.live import Live, Stop
-from engine.model import CampaignState, Claim, Exclusion, Message, PauseReason
-from engine.numbers import Refusal, examine
-from engine.orders.plans import refuse_name
-from engine.planning.template import parsed
-from engine.planning.text import Frame
-from engine.planning.wording import FilledText, TextFault, worded
-from engine.queues import BadNotice, Delivery, Gathering, Group, Notice, Parcel, Source, read_notice
-from engine.queues.gathering import LeftOut, deliveries_of
+from engine.model import CampaignState, Claim, PauseReason
+from engine.queues import BadNotice, Delivery, Gathering, Group, Notice, Source, read_notice
+from engine.queues.gathering import deliveries_of
+from engine.runs.judging import KEPT_TEXTS, Judge, Recent
 from engine.runs.settling import Settler
 from engine.telemetry import logger, mask
-from engine.tracking import Barred
 
 FETCH_AT_ONCE = 500  # messages
 LOOK_AGAIN_S = 1.0
 """How long something that nobody rang for may stay unseen: a batch given back, room in the backlog."""
 TELL_AGAIN_S = 10.0
 EMPTY_AFTER_S = 1.0  # a source that brings nothing for so long is empty
-KEPT_TEXTS = 1_000
 _TOLD_AT_ONCE = 500
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,92 +91,6 @@ class Books(QueueJournal, SettlingJournal, Journal, Protocol):
     """The journal as a consumer needs it."""
 
 
-class Judge:
-    """Decides what of a message can be sent, and in which words."""
-
-    def __init__(
-        self,
-        frame: Frame,
-        barred: Barred,
-        *,
-        name: str,
-        today: Callable[[], date] = lambda: datetime.now().astimezone().date(),
-    ) -> None:
-        self._frame, self._barred, self._name, self._today = frame, barred, name, today
-        self._texts: _Recent[str, Message] = _Recent(KEPT_TEXTS)
-        self._templates: _Recent[str, Callable[[dict[str, str]], Message]] = _Recent(KEPT_TEXTS)
-
-    def parcel(self, delivery: Delivery, notice: Notice, known: set[str]) -> Parcel | None:
-        """What is new in a message, beside the numbers that are `known` under its id. None: nothing is. Raises BadNotice."""
-        mobiles: dict[str, None] = {}
-        left_out: list[LeftOut] = []
-        for written in notice.numbers:
-            for verdict in examine(written):
-                if isinstance(verdict, Refusal):
-                    if written not in known:
-                        left_out.append(LeftOut(raw=written, reason=verdict.reason, detail=verdict.detail))
-                elif verdict in known:
-                    continue
-                elif verdict in mobiles:
-                    left_out.append(LeftOut(raw=verdict, reason=Exclusion.DUPLICATE, detail=N_("twice in one message")))
-                elif self._barred.among(verdict):
-                    detail = N_("the person asked for no more messages")
-                    left_out.append(LeftOut(raw=verdict, reason=Exclusion.OPTED_OUT, detail=detail))
-                else:
-                    mobiles[verdict] = None
-        if not mobiles and not left_out:
-            return None
-        return Parcel(
-            delivery=delivery,
-            notice_id=notice.notice_id,
-            campaign=self._campaign(notice),
-            message=self._message(notice),
-            mobiles=tuple(mobiles),
-            left_out=tuple(left_out),
-        )
-
-    def _campaign(self, notice: Notice) -> str:
-        name = notice.campaign or self.campaign_of_today
-        try:
-            refuse_name(name)
-        except PlanError as error:
-            raise BadNotice(str(error)) from error
-        return name
-
-    @property
-    def campaign_of_today(self) -> str:
-        """Where a message goes that names no campaign."""
-        return f"{self._name}-{self._today():%Y-%m-%d}"
-
-    def _message(self, notice: Notice) -> Message:
-        try:
-            if notice.variables is None:
-                return self._texts.get_or(notice.text, self._frame.around)
-            return self._templates.get_or(notice.text, self._filler)(dict(notice.variables))
-        except PlanError as error:
-            raise BadNotice(str(error)) from error
-
-    def _filler(self, template: str) -> Callable[[dict[str, str]], Message]:
-        """Fills one template. Only names stand in it, and a value can neither be a signature nor hold what cannot be sent."""
-        wording = worded(parsed(template), self._frame, {})
-        if not isinstance(wording, FilledText):
-            message = wording.message
-            return lambda _: message
-        speaker, names = wording.speaker(), wording.names
-
-        def fill(values: dict[str, str]) -> Message:
-            if missing := [name for name in names if name not in values]:
-                raise BadNotice(
-                    _("the template needs {names}, and vars have none").format(names=_(" and ").join(missing))
-                )
-            (said,) = speaker([[values[name]] for name in names])
-            if isinstance(said, TextFault):
-                raise BadNotice(_(said.detail))
-            return said
-
-        return fill
-
-
 class Consumer:
     """Takes in one queue and supplies a pool with it. Runs once."""
 
@@ -214,7 +118,7 @@ class Consumer:
         self.campaigns: dict[int, str] = {}  # that are sent now, and their names
         self.pool: Pool | None = None
         self._gathering = Gathering(sizes=sizes, linger_s=order.linger_s)
-        self._seqs: _Recent[tuple[str, str], int] = _Recent(KEPT_TEXTS)
+        self._seqs: Recent[tuple[str, str], int] = Recent(KEPT_TEXTS)
         self._settler: Settler | None = None
         self._news = asyncio.Event()  # something was planned
         self._room = asyncio.Event()  # something was sent
@@ -600,28 +504,3 @@ def _payloads(outcomes: Iterable[NoticeOutcome]) -> Iterable[bytes]:
             "reason": reason,
         }
         yield json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace")
-
-
-class _Recent(Generic[Key, Value]):
-    """Keeps the values asked for last."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-
-    def get(self, key: Key) -> Value | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: Key, value: Value) -> None:
-        self._values[key] = value
-        if len(self._values) > self._most:
-            self._values.popitem(last=False)
-
-    def get_or(self, key: Key, make: Callable[[Key], Value]) -> Value:
-        found = self.get(key)
-        if found is None:
-            found = make(key)
-            self.put(key, found)
-        return found

@@ -31,7 +31,8 @@ from engine.orders.plans import batch_size, frame_of, price_ratio
 from engine.planning.batching import batch_sizes, distinct_allowed
 from engine.queues import Source
 from engine.runs.bounds import Bounds
-from engine.runs.consuming import ConsumeOrder, Consumer, Judge
+from engine.runs.consuming import ConsumeOrder, Consumer
+from engine.runs.judging import Judge
 from engine.runs.looking import overdue_before, summary_of
 from engine.runs.settling import Settler
 from engine.runs.steering import Steering

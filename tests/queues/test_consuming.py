@@ -22,8 +22,8 @@ from engine.planning.text import Frame
 from engine.queues import Delivery, read_notice
 from engine.runs import looking
 from engine.runs.beside import ASSUME, NOT_TAKEN, TAKEN
-from engine.runs.consuming import Judge
 from engine.runs.control import Order
+from engine.runs.judging import Judge
 from engine.simulator import Simulator, SimulatorSettings
 from engine.tracking import Barred
 from tests.numbers import mobiles
