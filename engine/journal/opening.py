@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
@@ -140,4 +140,11 @@ def _writing_engine(path: Path, busy_s: float) -> Engine:
 def _reading_engine(path: Path) -> AsyncEngine:
     # Quoted, because SQLite reads a file: address as a URI and a folder may be called 100%#1?
     url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "ro", "uri": "true"})
-    return create_async_engine(url, pool_size=2, max_overflow=0, connect_args={"timeout": BUSY_S})
+    engine = create_async_engine(url, pool_size=2, max_overflow=0, connect_args={"timeout": BUSY_S})
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # SQLite's driver begins no transaction for a SELECT, so each of a look would see another moment.
+        connection.exec_driver_sql("BEGIN")
+
+    return engine

@@ -264,8 +264,7 @@ class Reader(TrackingLooks, SettlingLooks, AuditLooks, ForgettingLooks, QueueLoo
     @asynccontextmanager
     async def _look(self) -> AsyncIterator[AsyncConnection]:
         try:
-            # SQLite's driver begins no transaction for a SELECT, so each would see another moment; a savepoint begins one.
-            async with self._reader.connect() as connection, connection.begin_nested():
+            async with self._reader.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise journal_error(error) from error

@@ -357,3 +357,13 @@ def test_what_the_database_says_is_told_in_our_words(original: str, kind: type[J
     assert (original or "no reason given") in str(told)
     assert "secret" not in str(told)
     assert "text" not in str(told)
+
+
+async def test_a_look_sees_one_moment_however_much_it_asks(journal: SqlJournal) -> None:
+    await planned(journal, 2, 3)
+    async with journal._look() as connection:
+        first = (await connection.execute(text("SELECT count(*) FROM batch"))).scalar()
+        await planned(journal, 4, name="autumn")
+        assert (await connection.execute(text("SELECT count(*) FROM batch"))).scalar() == first == 2
+    async with journal._look() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM batch"))).scalar() == 3
