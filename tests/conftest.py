@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from tests.forking import Forking
 
 os.environ["XINSHI_LANG"] = "en"
 gc.disable()  # until all tests are loaded
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # in the background of a shell; what the tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, however slow the machine is. HYPOTHESIS_PROFILE=wide looks for new ones.
 settings.register_profile(
