@@ -217,14 +217,13 @@ def pace(
 ) -> int:
     """Show how fast a campaign is being sent and what holds it back, or change the pace until its process ends.
 
-    To keep a pace, set it under [pace] in the settings, or give it to `send` or `run`: there it stays with the campaign.
-
     Parameters
     ----------
     campaign
         Its name, as `status` shows it.
     requests_per_second
-        From the next request on; 0: no limit.
+        From the next request on; 0: no limit. To keep a pace, set it under [pace] in the settings, or give it to `send` or `run`:
+        there it stays with the campaign.
     numbers_per_second
         From the next request on; 0: no limit.
     in_flight
