@@ -7,7 +7,7 @@ import os
 import pty
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -82,21 +82,28 @@ async def writer_of(process: nursery.Started) -> int:
     return int(await until(found))
 
 
+@contextmanager
+def standing_still(pid: int, then: int) -> Iterator[None]:
+    """The process is held for the block, then gets a signal."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, then)
+
+
 async def test_a_second_signal_waits_for_no_writer_that_stands_still(desk: Desk) -> None:
     numbers = desk.list(6)
     desk.sim.set_faults({"hang_accept": 1})
     process = await desk.start(*desk.order("--campaign", "spring", "--batch-size", "2", "--json"))
     await during(process, desk.sim.wait_for_requests(1))
     writer = await writer_of(process)
-    os.kill(writer, signal.SIGSTOP)
-    try:
+    with standing_still(writer, signal.SIGKILL):
         process.send_signal(signal.SIGINT)
         await stderr_says(process, "once more to stop at once")
         process.send_signal(signal.SIGINT)
         stopped = await ended(process)
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(writer, signal.SIGKILL)
 
     assert (stopped.code, stopped.output) == (130, "")
     assert "what it was given last is in doubt" in stopped.errors
@@ -116,12 +123,9 @@ async def test_who_waits_for_a_writer_that_stands_still_is_told_and_loses_nothin
     process = await desk.start(*desk.order("--campaign", "spring", "--batch-size", "2", "--json"))
     await during(process, desk.sim.wait_for_requests(1))
     writer = await writer_of(process)
-    os.kill(writer, signal.SIGSTOP)
-    try:
+    with standing_still(writer, signal.SIGCONT):
         process.send_signal(signal.SIGINT)
         await stderr_says(process, f"process {writer}, which writes the journal, does not answer")
-    finally:
-        os.kill(writer, signal.SIGCONT)
     stopped = await ended(process)
 
     assert (stopped.code, stopped.json["reasons"], stopped.json["recipients"]["in_doubt"]) == (130, ["stopped"], 0)
